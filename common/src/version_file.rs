@@ -1,0 +1,437 @@
+//! The `VERSION` file: which server of which cluster a directory belongs to.
+//!
+//! A Java properties file, written once when a server is formatted and checked at every start, so
+//! that a server never works on another cluster's data or on data of a newer layout.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+use uuid::Uuid;
+
+use crate::disk::{Disk, replace_file};
+
+/// Name of the file.
+pub const FILE_NAME: &str = "VERSION";
+
+/// What kind of server a directory belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeType {
+    /// An Ozone Manager.
+    Om,
+    /// A Storage Container Manager.
+    Scm,
+    /// A datanode.
+    Datanode,
+}
+
+impl NodeType {
+    /// The property that holds the server's uuid.
+    pub fn uuid_key(self) -> &'static str {
+        match self {
+            Self::Om => "omUuid",
+            Self::Scm => "scmUuid",
+            Self::Datanode => "datanodeUuid",
+        }
+    }
+}
+
+impl fmt::Display for NodeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Om => "OM",
+            Self::Scm => "SCM",
+            Self::Datanode => "DATANODE",
+        })
+    }
+}
+
+impl FromStr for NodeType {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "OM" => Ok(Self::Om),
+            "SCM" => Ok(Self::Scm),
+            "DATANODE" => Ok(Self::Datanode),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The content of a `VERSION` file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFile {
+    /// Kind of server.
+    pub node_type: NodeType,
+    /// `CID-<uuid>`, the same on all servers of a cluster.
+    pub cluster_id: String,
+    /// This server.
+    pub uuid: Uuid,
+    /// When it was formatted; milliseconds since 1970.
+    pub c_time: u64,
+    /// Layout of the data beside the file; grows with each incompatible change.
+    pub layout_version: u32,
+    /// All other properties, kept as they are.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// What is wrong with a `VERSION` file.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    /// It cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A property is missing, or is not what it should be.
+    #[error("{}: {property} should be {expected}, is {found:?}", path.display())]
+    Property {
+        /// The file.
+        path: PathBuf,
+        /// The property.
+        property: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// What is there; none if nothing is.
+        found: Option<String>,
+    },
+    /// The directory belongs to another kind of server, cluster or server.
+    #[error("{}: {property} is {found}, but this server has {expected}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The property that differs.
+        property: &'static str,
+        /// In the file.
+        found: String,
+        /// In this server.
+        expected: String,
+    },
+    /// The data is of a layout that this software does not know.
+    #[error(
+        "{}: data has layout version {found}, this software supports up to {supported}: \
+         start a newer version", path.display()
+    )]
+    NewerLayout {
+        /// The file.
+        path: PathBuf,
+        /// In the file.
+        found: u32,
+        /// Newest that this software knows.
+        supported: u32,
+    },
+}
+
+impl VersionFile {
+    /// Reads `<dir>/VERSION`; none if there is no such file. Blocks.
+    pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, VersionError> {
+        let path = dir.join(FILE_NAME);
+        match disk.read(&path) {
+            Ok(bytes) => {
+                let properties = parse(&String::from_utf8_lossy(&bytes));
+                Self::from_properties(&path, properties).map(Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(VersionError::Io { path, source }),
+        }
+    }
+
+    /// Writes `<dir>/VERSION`, durable and never half there; makes `dir` if needed. Blocks.
+    pub fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<(), VersionError> {
+        let path = dir.join(FILE_NAME);
+        let text = print(self.c_time, &self.properties());
+        create_dirs(disk, dir)
+            .and_then(|()| replace_file(disk, &path, text.as_bytes()))
+            .map_err(|source| VersionError::Io { path, source })
+    }
+
+    /// Checks that data in `dir` is of this kind of server, of this cluster, and not newer than
+    /// `layout`. An empty `cluster_id` stands for a server that has not joined one yet.
+    pub fn check(
+        &self,
+        dir: &Path,
+        node_type: NodeType,
+        cluster_id: &str,
+        layout: u32,
+    ) -> Result<(), VersionError> {
+        let path = dir.join(FILE_NAME);
+        let foreign = |property, found: &dyn fmt::Display, expected: &dyn fmt::Display| {
+            Err(VersionError::Foreign {
+                path: path.clone(),
+                property,
+                found: found.to_string(),
+                expected: expected.to_string(),
+            })
+        };
+        if self.node_type != node_type {
+            return foreign("nodeType", &self.node_type, &node_type);
+        }
+        if !cluster_id.is_empty() && self.cluster_id != cluster_id {
+            return foreign("clusterID", &self.cluster_id, &cluster_id);
+        }
+        if self.layout_version > layout {
+            return Err(VersionError::NewerLayout {
+                path,
+                found: self.layout_version,
+                supported: layout,
+            });
+        }
+        Ok(())
+    }
+
+    fn properties(&self) -> BTreeMap<String, String> {
+        let mut all = self.extra.clone();
+        let own = [
+            ("nodeType", self.node_type.to_string()),
+            ("clusterID", self.cluster_id.clone()),
+            (self.node_type.uuid_key(), self.uuid.to_string()),
+            ("cTime", self.c_time.to_string()),
+            ("layoutVersion", self.layout_version.to_string()),
+        ];
+        all.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        all
+    }
+
+    fn from_properties(
+        path: &Path,
+        mut all: BTreeMap<String, String>,
+    ) -> Result<Self, VersionError> {
+        let node_type = take(path, &mut all, "nodeType", "OM, SCM or DATANODE", |v| {
+            v.parse().ok()
+        })?;
+        let text = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
+        Ok(Self {
+            node_type,
+            cluster_id: take(path, &mut all, "clusterID", "CID-<uuid>", text)?,
+            uuid: take(path, &mut all, node_type.uuid_key(), "a UUID", |v| {
+                v.parse().ok()
+            })?,
+            c_time: take(path, &mut all, "cTime", "milliseconds since 1970", |v| {
+                v.parse().ok()
+            })?,
+            layout_version: take(path, &mut all, "layoutVersion", "a whole number", |v| {
+                v.parse().ok()
+            })?,
+            extra: all,
+        })
+    }
+}
+
+/// Creates `dir` and those above it, and makes the new names durable.
+fn create_dirs(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut changed = Vec::new();
+    for pair in dir.ancestors().zip(dir.ancestors().skip(1)) {
+        if disk.exists(pair.0)? {
+            break;
+        }
+        changed.push(pair.1);
+    }
+    disk.create_dir_all(dir)?;
+    changed
+        .into_iter()
+        .try_for_each(|parent| disk.sync_dir(parent))
+}
+
+fn take<T>(
+    path: &Path,
+    all: &mut BTreeMap<String, String>,
+    property: &'static str,
+    expected: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, VersionError> {
+    let found = all.remove(property);
+    let parsed = found.as_deref().and_then(parse);
+    parsed.ok_or_else(|| VersionError::Property {
+        path: path.to_owned(),
+        property,
+        expected,
+        found,
+    })
+}
+
+/// Java properties: a comment with the time, then one escaped `key=value` per line.
+fn print(written_ms: u64, properties: &BTreeMap<String, String>) -> String {
+    let seconds = i64::try_from(written_ms / 1000).unwrap_or(0);
+    let when = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let format = format_description!(
+        "[weekday repr:short] [month repr:short] [day] [hour]:[minute]:[second] UTC [year]"
+    );
+    let when = when.format(format).unwrap_or_default();
+    let mut text = format!("#{when}\n");
+    for (key, value) in properties {
+        escape(&mut text, key, true);
+        text.push('=');
+        escape(&mut text, value, false);
+        text.push('\n');
+    }
+    text
+}
+
+fn escape(out: &mut String, text: &str, is_key: bool) {
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' | '=' | ':' | '#' | '!' => out.extend(['\\', c]),
+            ' ' if is_key || index == 0 => out.push_str("\\ "),
+            ' '..='~' => out.push(c),
+            c => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04X}"));
+                }
+            }
+        }
+    }
+}
+
+fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let mut line = line.trim_start().to_owned();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        // A line that ends in an odd number of backslashes goes on in the next.
+        while line.len() - line.trim_end_matches('\\').len() & 1 == 1 {
+            line.pop();
+            let Some(more) = lines.next() else { break };
+            line.push_str(more.trim_start());
+        }
+        let (key, value) = split(&line);
+        all.insert(unescape(key), unescape(value));
+    }
+    all
+}
+
+/// Splits at the first `=`, `:` or space that no backslash precedes.
+fn split(line: &str) -> (&str, &str) {
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '=' | ':' | ' ' | '\t' => {
+                let value = line[at..].trim_start();
+                let value = value.strip_prefix(['=', ':']).unwrap_or(value);
+                return (&line[..at], value.trim_start());
+            }
+            _ => {}
+        }
+    }
+    (line, "")
+}
+
+fn unescape(text: &str) -> String {
+    let mut units = Vec::with_capacity(text.len());
+    let mut buffer = [0; 2];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('u') => {
+                    let digits: String = chars.by_ref().take(4).collect();
+                    units.push(u16::from_str_radix(&digits, 16).unwrap_or(0xfffd));
+                    continue;
+                }
+                Some(other) => other,
+                None => break,
+            },
+            c => c,
+        };
+        units.extend_from_slice(c.encode_utf16(&mut buffer));
+    }
+    String::from_utf16_lossy(&units)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    fn sample() -> VersionFile {
+        VersionFile {
+            node_type: NodeType::Scm,
+            cluster_id: "CID-2a3f36e8-506f-40eb-986e-bb79d188fd55".to_owned(),
+            uuid: "fa1376f0-23ad-4cda-93d6-0c9fd79c7ae3".parse().unwrap(),
+            c_time: 1_771_013_425_196,
+            layout_version: 0,
+            extra: BTreeMap::from([("primaryScmNodeId".to_owned(), "scm 1=ä:\\".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("scm/current");
+        assert!(VersionFile::read(&RealDisk, &home).unwrap().is_none());
+        sample().write(&RealDisk, &home).unwrap();
+        assert_eq!(
+            VersionFile::read(&RealDisk, &home).unwrap().unwrap(),
+            sample()
+        );
+        let text = std::fs::read_to_string(home.join(FILE_NAME)).unwrap();
+        assert!(
+            text.starts_with("#Fri Feb 13 20:10:25 UTC 2026\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nscmUuid=fa1376f0-"), "{text}");
+        assert!(text.contains("scm 1\\=\\u00E4\\:\\\\\n"), "{text}");
+    }
+
+    #[test]
+    fn files_written_by_java_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "#Fri Feb 13 10:58:02 PDT 2020\nnodeType=SCM\n\
+            scmUuid=fa1376f0-23ad-4cda-93d6-0c9fd79c7ae3\n\
+            clusterID : CID-2a3f36e8-506f-40eb-\\\n   986e-bb79d188fd55\n\
+            cTime=1771013425196\nlayoutVersion=0\n";
+        std::fs::write(dir.path().join(FILE_NAME), text).unwrap();
+        let read = VersionFile::read(&RealDisk, dir.path()).unwrap().unwrap();
+        assert_eq!(read.cluster_id, sample().cluster_id);
+        assert_eq!(read.uuid, sample().uuid);
+    }
+
+    #[test]
+    fn foreign_and_newer_data_is_refused_with_both_values() {
+        let (dir, file) = (Path::new("/d"), sample());
+        let id = file.cluster_id.clone();
+        file.check(dir, NodeType::Scm, &id, 0).unwrap();
+        file.check(dir, NodeType::Scm, "", 3).unwrap();
+        let text = file.check(dir, NodeType::Scm, "CID-x", 0).unwrap_err();
+        let text = text.to_string();
+        assert!(text.contains(&id) && text.contains("CID-x"), "{text}");
+        assert!(file.check(dir, NodeType::Om, &id, 0).is_err());
+        let newer = VersionFile {
+            layout_version: 9,
+            ..file
+        };
+        let text = newer.check(dir, NodeType::Scm, &id, 4).unwrap_err();
+        let text = text.to_string();
+        assert!(text.contains('9') && text.contains('4'), "{text}");
+    }
+
+    #[test]
+    fn a_missing_property_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "nodeType=OM\n").unwrap();
+        let text = VersionFile::read(&RealDisk, dir.path())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("clusterID"), "{text}");
+    }
+}
