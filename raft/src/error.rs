@@ -1,0 +1,86 @@
+//! What can go wrong, in terms a caller can act on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::config::Peer;
+
+/// Result of this crate.
+pub type Result<T, E = RaftError> = std::result::Result<T, E>;
+
+/// Failure of a group or of the host that runs it.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    /// This member does not lead. Nothing was accepted: ask `leader`, or look for one.
+    #[error("not the leader of the group{}", hint(.leader))]
+    NotLeader {
+        /// Who leads, where known.
+        leader: Option<Peer>,
+    },
+    /// The command was accepted, then dropped because another leader took over before a majority
+    /// had it. It has had and will have no effect.
+    #[error("leadership was lost before the command was replicated{}", hint(.leader))]
+    Superseded {
+        /// Who leads, where known.
+        leader: Option<Peer>,
+    },
+    /// The group is being closed.
+    #[error("the group is shutting down")]
+    ShuttingDown,
+    /// The group stopped for good on this member: its log or its state machine failed. A restart of
+    /// the process is needed, after the cause is removed.
+    #[error("the group stopped on this member: {0}")]
+    Fatal(String),
+    /// No answer in time. A command may still take effect.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The command is larger than a log entry may be.
+    #[error("command of {size} bytes, at most {limit} are possible")]
+    TooLarge {
+        /// Bytes of the command.
+        size: usize,
+        /// Bytes that an entry may have.
+        limit: usize,
+    },
+    /// A group of that id is open in this process already.
+    #[error("group {0} is open already")]
+    AlreadyOpen(Uuid),
+    /// Members that make no sense together.
+    #[error("members of the group: {0}")]
+    Members(String),
+    /// Options that make no sense together.
+    #[error("options of the group: {0}")]
+    Options(String),
+    /// The log on disk is damaged beyond what a crash explains.
+    #[error("{}: corrupt at offset {offset}: {reason}", file.display())]
+    Corrupt {
+        /// File that is damaged.
+        file: PathBuf,
+        /// Where, in bytes from its start.
+        offset: u64,
+        /// What was found.
+        reason: String,
+    },
+    /// The disk refused.
+    #[error("{}: {action}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The state machine failed.
+    #[error(transparent)]
+    StateMachine(#[from] crate::StateMachineError),
+}
+
+fn hint(leader: &Option<Peer>) -> String {
+    leader
+        .as_ref()
+        .map(|peer| format!(", {} at {} is", peer.id, peer.address))
+        .unwrap_or_default()
+}
