@@ -303,7 +303,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
             continue;
         }
         // A line that ends in an odd number of backslashes goes on in the next.
-        while line.len() - line.trim_end_matches('\\').len() & 1 == 1 {
+        while (line.len() - line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
             let Some(more) = lines.next() else { break };
             line.push_str(more.trim_start());
