@@ -1,0 +1,57 @@
+//! What can go wrong with a database.
+
+use std::path::PathBuf;
+
+use crate::codec::CodecError;
+
+/// A failed database operation.
+#[derive(Debug, thiserror::Error)]
+pub enum KvError {
+    /// RocksDB refused or failed.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Engine {
+        /// What was tried.
+        doing: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// RocksDB's words.
+        source: rocksdb::Error,
+    },
+    /// A file operation beside RocksDB failed.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A table that the database was not opened with.
+    #[error("no table {table} in {}", path.display())]
+    UnknownTable {
+        /// The table.
+        table: String,
+        /// The database.
+        path: PathBuf,
+    },
+    /// A row that is not what its table holds.
+    #[error("table {table} has a bad row: {source}")]
+    Codec {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        source: CodecError,
+    },
+}
+
+impl KvError {
+    /// Whether stored bytes are not what was written: no retry helps.
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Engine { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
+            Self::Codec { .. } => true,
+            Self::Io { .. } | Self::UnknownTable { .. } => false,
+        }
+    }
+}
