@@ -1,0 +1,502 @@
+//! One block that is being written, and its pipeline.
+//!
+//! Chunks go to one member, which passes them on; `PutBlock` goes to the pipeline's leader and makes
+//! them durable on a majority. Until then a chunk is unproven and kept here. A member that fails is
+//! replaced by another while a majority is left; else the block is lost and its unproven chunks are
+//! given back to be written elsewhere.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ozone_proto::hdds::datanode::container_command_request_proto::Body;
+use ozone_proto::hdds::datanode::container_command_response_proto::Body as Answer;
+use ozone_proto::hdds::datanode::{
+    BlockData, ChunkInfo, ContainerCommandRequestProto as Request,
+    ContainerCommandResponseProto as Response, PutBlockRequestProto, Result as Code, Type,
+    WriteChunkRequestProto,
+};
+use ozone_proto::namespace::{BlockSource, Extent, extent::Source};
+use tokio::time::Instant;
+
+use super::DataEnv;
+use super::gather::Chunk;
+use super::node::{Lane, Pending};
+use super::place::Place;
+use crate::{ClientError, Result};
+
+/// Bytes stored but not proven after which a `PutBlock` is sent without being asked for.
+const PUT_EVERY: usize = 16 << 20;
+/// Pause before a pipeline without a known leader is asked again.
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(super) struct OpenBlock {
+    env: Arc<DataEnv>,
+    place: Arc<Place>,
+    /// Members that failed, by index.
+    dead: Vec<bool>,
+    /// The members that get chunks and PutBlocks, by index.
+    writer: usize,
+    leader: usize,
+    length: u64,
+    chunks: u32,
+    unproven: VecDeque<Sent>,
+    put: Option<Put>,
+    /// Takes no more chunks.
+    full: bool,
+    /// Not all members store what is written.
+    degraded: bool,
+}
+
+#[derive(Debug)]
+struct Sent {
+    chunk: Chunk,
+    offset: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Sending(Pending),
+    Stored,
+}
+
+#[derive(Debug)]
+struct Put {
+    state: PutState,
+    /// Chunks that it makes durable: the first ones of `unproven`.
+    chunks: usize,
+    /// When the first attempt began.
+    since: Instant,
+    /// Leaders followed without a pause.
+    hops: usize,
+}
+
+#[derive(Debug)]
+enum PutState {
+    Asking(Pending),
+    /// Ask again then.
+    Again(Instant),
+}
+
+/// What became of a block.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Something was stored.
+    Stored,
+    /// These bytes are durable.
+    Proven(Vec<Proven>),
+    /// Nothing more can be written to it.
+    Lost(ClientError),
+}
+
+/// Durable bytes: what to commit for one run of a chunk.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) seq: u64,
+    pub(super) extent: Extent,
+}
+
+enum Reply {
+    Chunk(usize, Result<Response>),
+    Put(Result<Response>),
+    Retry,
+}
+
+impl OpenBlock {
+    pub(super) fn new(env: Arc<DataEnv>, place: Arc<Place>) -> Self {
+        let dead: Vec<bool> = place
+            .members
+            .iter()
+            .map(|m| env.avoid.has_datanode(&m.uuid))
+            .collect();
+        let first = dead.iter().position(|dead| !dead).unwrap_or(0);
+        let degraded = dead.contains(&true);
+        Self {
+            dead: vec![false; place.members.len()],
+            writer: first,
+            leader: first,
+            length: 0,
+            chunks: 0,
+            unproven: VecDeque::new(),
+            put: None,
+            full: false,
+            degraded,
+            env,
+            place,
+        }
+    }
+
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Whether nothing was ever sent to it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        !self.full && self.length + bytes as u64 <= self.env.config.block_size
+    }
+
+    /// Takes no more chunks.
+    pub(super) fn fill(&mut self) {
+        self.full = true;
+    }
+
+    /// Whether it is used up and nothing of it is outstanding.
+    pub(super) fn is_finished(&self) -> bool {
+        self.full && self.unproven.is_empty() && self.put.is_none()
+    }
+
+    /// Whether members are missing, asked once for each time that it happens.
+    pub(super) fn take_degraded(&mut self) -> bool {
+        std::mem::take(&mut self.degraded)
+    }
+
+    /// Sends the next chunk.
+    pub(super) fn send(&mut self, chunk: Chunk) {
+        let offset = self.length;
+        self.length += chunk.data.len() as u64;
+        self.chunks += 1;
+        let state = State::Sending(self.start_chunk(&chunk, offset));
+        self.unproven.push_back(Sent {
+            chunk,
+            offset,
+            state,
+        });
+    }
+
+    /// Sends a `PutBlock` when enough is stored; with `all`, when everything is.
+    pub(super) fn put_if_due(&mut self, all: bool) {
+        if self.put.is_some() {
+            return;
+        }
+        let stored = self
+            .unproven
+            .iter()
+            .take_while(|sent| matches!(sent.state, State::Stored));
+        let (chunks, bytes) =
+            stored.fold((0, 0), |(n, b), sent| (n + 1, b + sent.chunk.data.len()));
+        let complete = chunks == self.unproven.len() && (all || self.full);
+        if chunks == 0 || !(complete || bytes >= PUT_EVERY.min(self.env.config.write_window / 2)) {
+            return;
+        }
+        self.put = Some(Put {
+            state: PutState::Asking(self.start_put(chunks)),
+            chunks,
+            since: Instant::now(),
+            hops: 0,
+        });
+    }
+
+    /// Whether anything is awaited.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.put.is_some()
+            || self
+                .unproven
+                .iter()
+                .any(|s| matches!(s.state, State::Sending(_)))
+    }
+
+    /// Waits for the next answer and takes it in. May be dropped and called again.
+    pub(super) async fn progress(&mut self) -> Progress {
+        match self.reply().await {
+            Reply::Chunk(index, Ok(answer)) => self.chunk_stored(index, &answer),
+            Reply::Chunk(_, Err(error)) => self.chunk_failed(error),
+            Reply::Put(Ok(answer)) => self.put_answered(&answer),
+            Reply::Put(Err(error)) => self.put_failed(error),
+            Reply::Retry => self.put_again(),
+        }
+    }
+
+    /// What was not proven, to be written elsewhere.
+    pub(super) fn into_unproven(self) -> impl Iterator<Item = Chunk> {
+        self.unproven.into_iter().map(|sent| sent.chunk)
+    }
+
+    async fn reply(&mut self) -> Reply {
+        if let Some(put) = &mut self.put {
+            return match &mut put.state {
+                PutState::Asking(pending) => {
+                    let answer = pending.next().await;
+                    Reply::Put(answer.and_then(|answer| match answer.result() {
+                        Code::PipelineNotLeader => Ok(answer),
+                        _ => pending.good(answer),
+                    }))
+                }
+                PutState::Again(at) => {
+                    tokio::time::sleep_until(*at).await;
+                    Reply::Retry
+                }
+            };
+        }
+        for (index, sent) in self.unproven.iter_mut().enumerate() {
+            if let State::Sending(pending) = &mut sent.state {
+                return Reply::Chunk(index, pending.next_good().await);
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn chunk_stored(&mut self, index: usize, answer: &Response) -> Progress {
+        let Some(Answer::WriteChunk(answer)) = &answer.body else {
+            return Progress::Lost(self.protocol("no answer to WriteChunk"));
+        };
+        let members = &self.place.members;
+        let stored = |uuid: &str| answer.stored.iter().any(|stored| stored == uuid);
+        let missing: Vec<&str> = match members.len() {
+            1 => Vec::new(),
+            _ => members
+                .iter()
+                .map(|m| m.uuid.as_str())
+                .filter(|uuid| !stored(uuid))
+                .collect(),
+        };
+        let enough = members.len() - missing.len() >= self.place.majority();
+        let reason = format!("chunk not stored on {}", missing.join(", "));
+        for index in missing.iter().filter_map(|uuid| self.place.index(uuid)) {
+            self.env.avoid.datanode(&members[index].uuid);
+            self.degraded |= !self.dead[index];
+            self.dead[index] = true;
+        }
+        if !enough {
+            return Progress::Lost(ClientError::unavailable(self.what(), reason));
+        }
+        self.unproven[index].state = State::Stored;
+        Progress::Stored
+    }
+
+    fn chunk_failed(&mut self, error: ClientError) -> Progress {
+        if !self.replace(self.writer, &error) {
+            return Progress::Lost(error);
+        }
+        // What was on its way through the failed member goes through another one.
+        for index in 0..self.unproven.len() {
+            let sent = &self.unproven[index];
+            if matches!(sent.state, State::Sending(_)) {
+                let pending = self.start_chunk(&sent.chunk, sent.offset);
+                self.unproven[index].state = State::Sending(pending);
+            }
+        }
+        Progress::Stored
+    }
+
+    fn put_answered(&mut self, answer: &Response) -> Progress {
+        if answer.result() == Code::PipelineNotLeader {
+            return self.follow(answer.leader_uuid.as_deref());
+        }
+        let Some(Answer::PutBlock(answer)) = &answer.body else {
+            return Progress::Lost(self.protocol("no answer to PutBlock"));
+        };
+        let Some(put) = self.put.take() else {
+            return Progress::Stored;
+        };
+        let bcsid = answer
+            .committed_block_length
+            .block_id
+            .block_commit_sequence_id();
+        let member = &self.place.members[self.leader];
+        self.env.avoid.datanode_works(&member.uuid);
+        let place = self.place.clone();
+        let proven = self.unproven.drain(..put.chunks);
+        Progress::Proven(
+            proven
+                .flat_map(|sent| extents(&place, &sent, bcsid))
+                .collect(),
+        )
+    }
+
+    fn put_failed(&mut self, error: ClientError) -> Progress {
+        if !self.replace(self.leader, &error) {
+            return Progress::Lost(error);
+        }
+        self.put_again()
+    }
+
+    /// Asks the leader that was named, or another member after a pause.
+    fn follow(&mut self, leader: Option<&str>) -> Progress {
+        let named = leader.and_then(|uuid| self.place.index(uuid));
+        let other = self.next_live(self.leader);
+        let Some(put) = &mut self.put else {
+            return Progress::Stored;
+        };
+        if put.since.elapsed() > self.env.config.write_timeout {
+            let reason = "the pipeline found no leader";
+            return Progress::Lost(ClientError::unavailable(self.what(), reason));
+        }
+        let known = named.filter(|index| *index != self.leader && put.hops < self.dead.len());
+        match known {
+            Some(index) => {
+                put.hops += 1;
+                self.leader = index;
+                self.put_again()
+            }
+            None => {
+                put.hops = 0;
+                self.leader = other;
+                put.state = PutState::Again(Instant::now() + ELECTION_PAUSE);
+                Progress::Stored
+            }
+        }
+    }
+
+    fn put_again(&mut self) -> Progress {
+        let Some(chunks) = self.put.as_ref().map(|put| put.chunks) else {
+            return Progress::Stored;
+        };
+        let pending = self.start_put(chunks);
+        if let Some(put) = &mut self.put {
+            put.state = PutState::Asking(pending);
+        }
+        Progress::Stored
+    }
+
+    /// After a failure of one member: whether the block can go on through others.
+    fn replace(&mut self, member: usize, error: &ClientError) -> bool {
+        let failed = &self.place.members[member];
+        if let ClientError::Datanode { result, .. } = error {
+            match result {
+                Code::PipelineNotFound => self.env.avoid.pipeline(&self.place.pipeline),
+                // Another block comes with another token.
+                Code::BlockTokenVerificationFailed => {}
+                Code::DiskOutOfSpace | Code::IoException => self.env.avoid.datanode(&failed.uuid),
+                _ => self.env.avoid.container(self.place.container),
+            }
+            return false;
+        }
+        tracing::warn!(block = self.place.name(), node = %failed.address, %error, "datanode failed");
+        self.env.avoid.datanode(&failed.uuid);
+        self.dead[member] = true;
+        self.degraded = true;
+        let live = self.dead.iter().filter(|dead| !**dead).count();
+        if live < self.place.majority() {
+            return false;
+        }
+        if self.dead[self.writer] {
+            self.writer = self.next_live(self.writer);
+        }
+        if self.dead[self.leader] {
+            self.leader = self.next_live(self.leader);
+        }
+        true
+    }
+
+    fn next_live(&self, after: usize) -> usize {
+        let count = self.dead.len();
+        let mut others = (1..=count).map(|step| (after + step) % count);
+        others.find(|index| !self.dead[*index]).unwrap_or(after)
+    }
+
+    fn start_chunk(&self, chunk: &Chunk, offset: u64) -> Pending {
+        let live = |index: &usize| *index != self.writer && !self.dead[*index];
+        let forward = (0..self.place.members.len()).filter(live);
+        let body = WriteChunkRequestProto {
+            block_id: self.place.id(0),
+            chunk_data: Some(self.chunk_info(chunk, offset)),
+            data: Some(chunk.data.clone()),
+            container_auto_create: Some(true),
+            forward: forward
+                .map(|index| self.place.members[index].details.clone())
+                .collect(),
+            ..Default::default()
+        };
+        self.start(
+            self.writer,
+            Lane::Write,
+            Type::WriteChunk,
+            Body::WriteChunk(body),
+        )
+    }
+
+    fn start_put(&self, chunks: usize) -> Pending {
+        let put = self.unproven.iter().take(chunks);
+        let end = put
+            .clone()
+            .last()
+            .map_or(0, |s| s.offset + s.chunk.data.len() as u64);
+        let data = BlockData {
+            block_id: self.place.id(0),
+            chunks: put
+                .map(|sent| self.chunk_info(&sent.chunk, sent.offset))
+                .collect(),
+            size: Some(end as i64),
+            ..Default::default()
+        };
+        let body = PutBlockRequestProto {
+            block_data: data,
+            eof: Some(self.full && chunks == self.unproven.len()),
+            container_auto_create: Some(true),
+            sync: Some(true),
+            incremental: Some(true),
+        };
+        self.start(
+            self.leader,
+            Lane::Commit,
+            Type::PutBlock,
+            Body::PutBlock(body),
+        )
+    }
+
+    fn start(&self, member: usize, lane: Lane, command: Type, body: Body) -> Pending {
+        let request = Request {
+            cmd_type: command.into(),
+            container_id: self.place.container as i64,
+            pipeline_id: Some(self.place.pipeline.clone()),
+            encoded_token: Some(self.place.token.clone()),
+            body: Some(body),
+            ..Default::default()
+        };
+        let member = &self.place.members[member];
+        self.env
+            .nodes
+            .start(member, lane, request, self.env.config.write_timeout)
+    }
+
+    fn chunk_info(&self, chunk: &Chunk, offset: u64) -> ChunkInfo {
+        ChunkInfo {
+            chunk_name: format!("{}_chunk_{offset}", self.place.local),
+            offset,
+            len: chunk.data.len() as u64,
+            metadata: Vec::new(),
+            checksum_data: chunk.checksums.clone(),
+            stripe_checksum: None,
+        }
+    }
+
+    fn what(&self) -> String {
+        format!(
+            "pipeline {} of block {}",
+            self.place.pipeline,
+            self.place.name()
+        )
+    }
+
+    fn protocol(&self, what: &str) -> ClientError {
+        ClientError::protocol(self.what(), what)
+    }
+}
+
+/// The extents of a proven chunk.
+fn extents(place: &Place, sent: &Sent, bcsid: u64) -> Vec<Proven> {
+    let mut offset = sent.offset;
+    let runs = sent.chunk.runs.iter().map(|run| {
+        let source = BlockSource {
+            offset,
+            bcsid,
+            ..place.source()
+        };
+        offset += run.length;
+        Proven {
+            seq: sent.chunk.seq,
+            extent: Extent {
+                file_offset: run.file_offset,
+                length: run.length,
+                source: Some(Source::Block(source)),
+            },
+        }
+    });
+    runs.collect()
+}

@@ -1,0 +1,283 @@
+//! Reading a file: its map from the OM, its bytes from the datanodes.
+//!
+//! Holes read as zeros, and nothing else does: bytes that cannot be had are an error, and a read is
+//! shorter than asked for only at the end of the file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use ozone_proto::namespace::{GetExtentsResponse, Inode, InodeRef};
+use parking_lot::Mutex;
+
+use super::DataEnv;
+use super::ahead::{self, Ahead, Part};
+use super::extent_map::{ExtentMap, Piece};
+use super::gather::join;
+use super::replica;
+use crate::namespace::{Namespace, place_of};
+use crate::{ClientError, Result};
+
+/// Bytes of a file whose map is asked for at once, and the most extents in one answer.
+const MAP_WINDOW: u64 = 1 << 30;
+const MAP_LIMIT: u32 = 2048;
+/// Pieces of one read that are fetched at the same time.
+const CONCURRENT: usize = 16;
+/// Times that a map is asked for again because the file changed meanwhile.
+const MAX_CHANGES: u32 = 10;
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A reader of one file. Reads may run at the same time.
+#[derive(Debug, Clone)]
+pub struct FileReader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    env: Arc<DataEnv>,
+    namespace: Namespace,
+    state: Mutex<State>,
+    ahead: Mutex<Ahead>,
+}
+
+#[derive(Debug)]
+struct State {
+    inode: Inode,
+    map: ExtentMap,
+    /// Grows when the map is dropped; an answer from before is not believed.
+    generation: u64,
+}
+
+/// What to ask the OM, for the sake of the byte at `wanted`.
+struct Question {
+    place: InodeRef,
+    wanted: u64,
+    asked: Range<u64>,
+}
+
+impl Question {
+    fn new(state: &State, wanted: u64, size: u64) -> Result<Self> {
+        let start = state.map.unknown_from(wanted);
+        Ok(Self {
+            place: place_of(&state.inode)?.clone(),
+            wanted,
+            asked: start..size.min(start.saturating_add(MAP_WINDOW)),
+        })
+    }
+}
+
+impl FileReader {
+    pub(super) fn new(env: Arc<DataEnv>, namespace: Namespace, inode: Inode) -> Self {
+        let ahead = Ahead::new(env.config.read_ahead, env.ahead_budget.clone());
+        let state = State {
+            inode,
+            map: ExtentMap::default(),
+            generation: 0,
+        };
+        let shared = Shared {
+            env,
+            namespace,
+            state: Mutex::new(state),
+            ahead: Mutex::new(ahead),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Up to `len` bytes from `offset`: fewer only where the file ends.
+    pub async fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let pieces = self.read_pieces(offset, len).await?;
+        let length = pieces.iter().map(Bytes::len).sum();
+        Ok(join(pieces, length))
+    }
+
+    /// As `read`, in pieces as they came: nothing is copied.
+    pub async fn read_pieces(&self, offset: u64, len: usize) -> Result<Vec<Bytes>> {
+        let size = self.shared.known_size().await?;
+        let end = offset.saturating_add(len as u64).min(size);
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        let shared = &self.shared;
+        let start = |range| ahead::spawn(shared.clone().read_range(range));
+        let parts = shared.ahead.lock().plan(offset..end, size, start);
+        let parts = parts.into_iter().map(|part| self.part(part));
+        let mut pieces = Vec::new();
+        let mut parts = futures::stream::iter(parts).buffered(CONCURRENT);
+        while let Some(mut part) = parts.try_next().await? {
+            pieces.append(&mut part);
+        }
+        Ok(pieces)
+    }
+
+    /// The size of the file as last heard of, in bytes.
+    pub fn size(&self) -> u64 {
+        self.shared.state.lock().size().unwrap_or(0)
+    }
+
+    /// Tells of a change of the file. What was read of other content is forgotten.
+    pub fn set_inode(&self, inode: Inode) {
+        let mut state = self.shared.state.lock();
+        let same = state.content() == content(&inode);
+        state.inode = inode;
+        if !same {
+            self.shared.forget(&mut state);
+        }
+    }
+
+    /// Forgets what is known of the content.
+    pub fn invalidate(&self) {
+        self.shared.forget(&mut self.shared.state.lock());
+    }
+
+    async fn part(&self, part: Part) -> Result<Vec<Bytes>> {
+        match part {
+            Part::Direct(range) => self.shared.clone().read_range(range).await,
+            Part::Ahead { fetch, start, want } => {
+                let data = fetch.await.ok();
+                match data.and_then(|data| ahead::cut(&data, start, &want)) {
+                    Some(pieces) => Ok(pieces),
+                    // What failed ahead of time is tried again by who needs it.
+                    None => self.shared.clone().read_range(want).await,
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The bytes of a range; fewer only if the file became shorter.
+    async fn read_range(self: Arc<Self>, range: Range<u64>) -> Result<Vec<Bytes>> {
+        match self.try_range(&range).await {
+            Ok(pieces) => Ok(pieces),
+            Err(error) => {
+                // The map may be out of date: blocks move, and are freed when they are replaced.
+                tracing::debug!(%error, "read failed, asking for a new map");
+                self.forget(&mut self.state.lock());
+                self.try_range(&range).await
+            }
+        }
+    }
+
+    async fn try_range(&self, range: &Range<u64>) -> Result<Vec<Bytes>> {
+        let pieces = self.pieces(range.clone()).await?;
+        let fetches = pieces.into_iter().map(|piece| self.fetch(piece));
+        let data: Vec<Vec<Bytes>> = futures::stream::iter(fetches)
+            .buffered(CONCURRENT)
+            .try_collect()
+            .await?;
+        Ok(data.into_iter().flatten().collect())
+    }
+
+    async fn fetch(&self, piece: Piece) -> Result<Vec<Bytes>> {
+        match piece {
+            Piece::Hole(length) => Ok(zeros(length)),
+            Piece::Inline(data) => Ok(vec![data]),
+            Piece::Block(range) => replica::fetch(&self.env, &range).await,
+        }
+    }
+
+    /// What the bytes of the range are, asking the OM for what is not known.
+    async fn pieces(&self, range: Range<u64>) -> Result<Vec<Piece>> {
+        let mut changes = 0;
+        while changes < MAX_CHANGES {
+            let (question, generation) = {
+                let state = self.state.lock();
+                let size = state.size().unwrap_or(0);
+                let range = range.start.min(size)..range.end.min(size);
+                if range.is_empty() || state.map.knows(&range) {
+                    return state.map.pieces(range);
+                }
+                (Question::new(&state, range.start, size)?, state.generation)
+            };
+            let (asked, place) = (question.asked.clone(), question.place.clone());
+            let length = asked.end - asked.start;
+            let answer = self
+                .namespace
+                .get_extents(place, asked.start, length, MAP_LIMIT)
+                .await?;
+            if !self.learn(generation, question, answer)? {
+                changes += 1;
+            }
+        }
+        Err(ClientError::unavailable(
+            "the file's map",
+            "the file keeps changing",
+        ))
+    }
+
+    /// Takes in a piece of map. False if the file changed since it was asked for.
+    fn learn(
+        &self,
+        generation: u64,
+        question: Question,
+        answer: GetExtentsResponse,
+    ) -> Result<bool> {
+        let mut state = self.state.lock();
+        if state.generation != generation {
+            return Ok(false);
+        }
+        let Some(inode) = &answer.inode else {
+            return Err(ClientError::protocol("OM", "extents without their inode"));
+        };
+        let changed = content(inode) != state.content();
+        if changed {
+            state.inode = inode.clone();
+            self.forget(&mut state);
+        }
+        state.map.learn(question.wanted, question.asked, answer)?;
+        Ok(!changed)
+    }
+
+    /// The size, asking the OM if it was never told.
+    async fn known_size(&self) -> Result<u64> {
+        let (known, place) = {
+            let state = self.state.lock();
+            (state.size(), place_of(&state.inode)?.clone())
+        };
+        if let Some(size) = known {
+            return Ok(size);
+        }
+        let inode = self.namespace.get_attr(place).await?;
+        let mut state = self.state.lock();
+        if state.size().is_none() {
+            state.inode = inode;
+        }
+        Ok(state.size().unwrap_or(0))
+    }
+
+    fn forget(&self, state: &mut State) {
+        state.map = ExtentMap::default();
+        state.generation += 1;
+        self.ahead.lock().clear();
+    }
+}
+
+impl State {
+    fn size(&self) -> Option<u64> {
+        self.inode.row.as_ref().map(|row| row.size)
+    }
+
+    fn content(&self) -> Option<(u64, u64)> {
+        content(&self.inode)
+    }
+}
+
+/// What changes whenever the content does.
+fn content(inode: &Inode) -> Option<(u64, u64)> {
+    inode.row.as_ref().map(|row| (row.data_version, row.size))
+}
+
+fn zeros(mut length: u64) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    while length > 0 {
+        let now = length.min(ZEROS.len() as u64);
+        pieces.push(Bytes::from_static(&ZEROS[..now as usize]));
+        length -= now;
+    }
+    pieces
+}

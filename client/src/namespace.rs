@@ -1,0 +1,220 @@
+//! The namespace by id: one method for each message of `namespace.proto`, nothing added.
+//!
+//! Places are (directory, name, object id): the OM finds an inode by its place and proves by the id
+//! that it is still the same, else it answers `STALE`.
+
+use ozone_common::caller::Caller;
+use ozone_proto::namespace::{
+    AllocateBlocksRequest, BlockLocation, BlockSource, CommitRequest, CreateRequest,
+    CreateResponse, DirRef, GetAttrRequest, GetExtentsRequest, GetExtentsResponse, Inode, InodeRef,
+    LinkRequest, LookupRequest, OpenRequest, ReadDirRequest, ReleaseBlocksRequest, ReleaseRequest,
+    RenameRequest, RenameResponse, SetAttrRequest, StatFsRequest, StatFsResponse, UnlinkRequest,
+    UnlinkResponse,
+};
+use ozone_proto::om::om_request::Body as Request;
+use ozone_proto::om::om_response::Body as Response;
+
+use crate::om::OmClient;
+use crate::{ClientError, Result};
+
+/// The directory of all volumes.
+pub const ROOT: DirRef = DirRef {
+    volume_id: 0,
+    bucket_id: 0,
+    parent_id: 0,
+};
+
+/// The namespace as one caller sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    om: OmClient,
+}
+
+/// Sends a request and takes the answer out of the envelope of the same name.
+macro_rules! ask {
+    ($om:expr, $variant:ident, $request:expr) => {
+        match $om.call(Request::$variant($request)).await? {
+            Some(Response::$variant(answer)) => Ok(answer),
+            _ => Err(ClientError::protocol(
+                "OM",
+                concat!("no answer to ", stringify!($variant)),
+            )),
+        }
+    };
+}
+
+impl Namespace {
+    pub(crate) fn new(om: OmClient) -> Self {
+        Self { om }
+    }
+
+    /// The same namespace for another caller.
+    pub fn for_caller(&self, caller: &Caller) -> Self {
+        Self::new(self.om.for_caller(caller))
+    }
+
+    pub(crate) fn om(&self) -> &OmClient {
+        &self.om
+    }
+
+    /// What has this name.
+    pub async fn lookup(&self, dir: DirRef, name: &[u8]) -> Result<Inode> {
+        let request = LookupRequest {
+            dir: Some(dir),
+            name: name.to_vec().into(),
+        };
+        whole(ask!(self.om, Lookup, request)?.inode)
+    }
+
+    /// The attributes of an inode.
+    pub async fn get_attr(&self, inode: InodeRef) -> Result<Inode> {
+        let request = GetAttrRequest { r#ref: Some(inode) };
+        whole(ask!(self.om, GetAttr, request)?.inode)
+    }
+
+    /// Up to `limit` entries after the name `after`, in order of names, and whether there are more.
+    pub async fn read_dir(
+        &self,
+        dir: DirRef,
+        after: &[u8],
+        limit: u32,
+    ) -> Result<(Vec<Inode>, bool)> {
+        let request = ReadDirRequest {
+            dir: Some(dir),
+            after: after.to_vec().into(),
+            limit,
+        };
+        let answer = ask!(self.om, ReadDir, request)?;
+        Ok((answer.entries, answer.more))
+    }
+
+    /// Up to `limit` extents that cover the file from `offset` for `length` bytes (0: to its end),
+    /// with the places of their blocks.
+    pub async fn get_extents(
+        &self,
+        inode: InodeRef,
+        offset: u64,
+        length: u64,
+        limit: u32,
+    ) -> Result<GetExtentsResponse> {
+        let request = GetExtentsRequest {
+            r#ref: Some(inode),
+            offset,
+            length,
+            limit,
+        };
+        ask!(self.om, GetExtents, request)
+    }
+
+    /// Tells that the session has the inode open; its attributes as of now.
+    pub async fn open(&self, inode: InodeRef, session: u64, write: bool) -> Result<Inode> {
+        let request = OpenRequest {
+            r#ref: Some(inode),
+            session,
+            write,
+        };
+        whole(ask!(self.om, Open, request)?.inode)
+    }
+
+    /// Tells that the session has closed these inodes.
+    pub async fn release(&self, session: u64, object_ids: Vec<u64>) -> Result<()> {
+        let request = ReleaseRequest {
+            session,
+            object_ids,
+        };
+        ask!(self.om, Release, request).map(drop)
+    }
+
+    /// Sizes of the filesystem that `dir` is in.
+    pub async fn stat_fs(&self, dir: DirRef) -> Result<StatFsResponse> {
+        ask!(self.om, StatFs, StatFsRequest { dir: Some(dir) })
+    }
+
+    /// Makes a file, directory, symlink or special file.
+    pub async fn create(&self, request: CreateRequest) -> Result<CreateResponse> {
+        ask!(self.om, Create, request)
+    }
+
+    /// Gives a file another name; the file as it is then.
+    pub async fn link(&self, request: LinkRequest) -> Result<Inode> {
+        whole(ask!(self.om, Link, request)?.inode)
+    }
+
+    /// Removes a name.
+    pub async fn unlink(&self, request: UnlinkRequest) -> Result<UnlinkResponse> {
+        ask!(self.om, Unlink, request)
+    }
+
+    /// Moves a name.
+    pub async fn rename(&self, request: RenameRequest) -> Result<RenameResponse> {
+        ask!(self.om, Rename, request)
+    }
+
+    /// Changes attributes; the inode as it is then.
+    pub async fn set_attr(&self, request: SetAttrRequest) -> Result<Inode> {
+        whole(ask!(self.om, SetAttr, request)?.inode)
+    }
+
+    /// Makes written bytes part of a file; the inode as it is then.
+    pub async fn commit(&self, request: CommitRequest) -> Result<Inode> {
+        whole(ask!(self.om, Commit, request)?.inode)
+    }
+
+    /// Gets blocks to write to. Up to `count`, at least one.
+    pub async fn allocate_blocks(
+        &self,
+        request: AllocateBlocksRequest,
+    ) -> Result<Vec<BlockLocation>> {
+        let blocks = ask!(self.om, AllocateBlocks, request)?.blocks;
+        if blocks.is_empty() {
+            return Err(ClientError::protocol("OM", "no block was allocated"));
+        }
+        Ok(blocks)
+    }
+
+    /// Tells that the session writes no more to these blocks.
+    pub async fn release_blocks(&self, session: u64, blocks: Vec<BlockSource>) -> Result<()> {
+        let request = ReleaseBlocksRequest { session, blocks };
+        ask!(self.om, ReleaseBlocks, request).map(drop)
+    }
+}
+
+/// The directory that an inode is, to look in.
+pub fn dir_of(inode: &Inode) -> Result<DirRef> {
+    let place = place_of(inode)?;
+    let within = place.dir.unwrap_or(ROOT);
+    let id = place.object_id;
+    Ok(match (within.volume_id, within.bucket_id) {
+        (0, _) => DirRef {
+            volume_id: id,
+            bucket_id: 0,
+            parent_id: id,
+        },
+        (volume_id, 0) => DirRef {
+            volume_id,
+            bucket_id: id,
+            parent_id: id,
+        },
+        (volume_id, bucket_id) => DirRef {
+            volume_id,
+            bucket_id,
+            parent_id: id,
+        },
+    })
+}
+
+/// Where an inode is.
+pub fn place_of(inode: &Inode) -> Result<&InodeRef> {
+    let missing = || ClientError::protocol("OM", "an inode without its place");
+    inode.r#ref.as_ref().ok_or_else(missing)
+}
+
+fn whole(inode: Option<Inode>) -> Result<Inode> {
+    match inode {
+        Some(inode) if inode.r#ref.is_some() && inode.row.is_some() => Ok(inode),
+        _ => Err(ClientError::protocol(
+            "OM",
+            "an inode without place or attributes",
+        )),
+    }
+}
