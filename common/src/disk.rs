@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 pub use faulty::{Cut, FaultyDisk};
 pub use real::RealDisk;
-pub use replace::{TMP_SUFFIX, replace_file};
+pub use replace::{TMP_SUFFIX, create_dir_durably, replace_file};
 
 /// How to open a file. All modes but [`Read`](OpenMode::Read) also allow reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

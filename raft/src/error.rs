@@ -19,10 +19,10 @@ pub enum RaftError {
         /// Who leads, where known.
         leader: Option<Peer>,
     },
-    /// The command was accepted, then dropped because another leader took over before a majority
-    /// had it. It has had and will have no effect.
-    #[error("leadership was lost before the command was replicated{}", hint(.leader))]
-    Superseded {
+    /// The command was accepted, then another leader took over before the answer was known. It may
+    /// or may not take effect: ask again there, in a way that the state machine recognises.
+    #[error("leadership was lost while the command was under way{}", hint(.leader))]
+    LeaderChanged {
         /// Who leads, where known.
         leader: Option<Peer>,
     },
@@ -83,4 +83,17 @@ fn hint(leader: &Option<Peer>) -> String {
         .as_ref()
         .map(|peer| format!(", {} at {} is", peer.id, peer.address))
         .unwrap_or_default()
+}
+
+/// Makes an error of the disk one of the group, with what was tried on what.
+pub(crate) fn io_error(
+    action: &'static str,
+    path: &std::path::Path,
+) -> impl FnOnce(std::io::Error) -> RaftError {
+    let path = path.to_path_buf();
+    move |source| RaftError::Io {
+        action,
+        path,
+        source,
+    }
 }

@@ -1,58 +1,63 @@
 //! The handle of one replicated state machine on this member.
 
-use std::time::Duration;
+mod barrier;
+mod form;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError as CoreError};
+use openraft::raft::VoteRequest;
+use openraft::{BasicNode, ChangeMembers};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::{Peer, RaftError, Result};
+use self::barrier::Barriers;
+pub(crate) use self::form::Shared;
+pub use self::status::{GroupStatus, Leadership, LogPosition};
+use crate::apply::Adapter;
+use crate::log::LogStore;
+use crate::net::Connections;
+use crate::snapshot::SnapshotDir;
+use crate::types::{CommandData, MemberId, Types};
+use crate::{Peer, RaftError, RaftOptions, Result};
 
-/// Who leads, as this member sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// This member does.
-    pub is_leader: bool,
-    /// Term that this was seen in.
-    pub term: u64,
-    /// The leader, where known.
-    pub leader: Option<Peer>,
-}
+pub(crate) type Raft = openraft::Raft<Types, Adapter>;
 
-/// A place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPosition {
-    /// Term of the leader that wrote the entry.
-    pub term: u64,
-    /// Place of the entry.
-    pub index: u64,
-}
-
-/// How a group stands on this member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// Who leads, and in which term.
-    pub leadership: Leadership,
-    /// End of the log.
-    pub last_log: Option<LogPosition>,
-    /// Known to be on a majority up to here.
-    pub committed: Option<LogPosition>,
-    /// In the state machine up to here.
-    pub applied: Option<LogPosition>,
-    /// Durable in the state machine up to here.
-    pub flushed: Option<LogPosition>,
-    /// No longer in the log up to here.
-    pub purged: Option<LogPosition>,
-    /// Those who vote.
-    pub members: Vec<Peer>,
-    /// Those who follow without a vote.
-    pub learners: Vec<Peer>,
-}
+/// Bytes that a command may have.
+pub const MAX_COMMAND_BYTES: usize = 16 << 20;
 
 /// One group on this member.
 pub struct Group {
     id: Uuid,
+    me: MemberId,
+    raft: Raft,
+    log: LogStore,
+    adapter: Adapter,
+    connections: Arc<Connections>,
+    options: RaftOptions,
     leadership: watch::Receiver<Leadership>,
+    silence: Option<Silence>,
+    barriers: Barriers,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What a restarted member owes the leader that it followed before: it promised not to vote for
+/// another while that leader may serve reads on its lease, and a restart forgets when that was.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    until: Instant,
+    leader: MemberId,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
 }
 
 impl Group {
@@ -62,68 +67,185 @@ impl Group {
     }
 
     /// Replicates a command and returns the reply of its apply.
-    pub async fn propose(&self, _data: Bytes) -> Result<Bytes> {
-        Err(RaftError::ShuttingDown)
+    ///
+    /// [`RaftError::NotLeader`] and [`RaftError::TooLarge`] mean that nothing happened. After
+    /// [`RaftError::LeaderChanged`] and [`RaftError::Timeout`] the command may still take effect.
+    pub async fn propose(&self, data: Bytes) -> Result<Bytes> {
+        if data.len() > MAX_COMMAND_BYTES {
+            return Err(RaftError::TooLarge {
+                size: data.len(),
+                limit: MAX_COMMAND_BYTES,
+            });
+        }
+        let limit = self.options.propose_timeout;
+        tokio::time::timeout(limit, self.propose_when_leading(data))
+            .await
+            .unwrap_or(Err(RaftError::Timeout(limit)))
     }
 
-    /// Returns once this member has applied everything that was answered anywhere before the call.
+    async fn propose_when_leading(&self, data: Bytes) -> Result<Bytes> {
+        let give_up = Instant::now() + self.options.election_max;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let refusal = match self.raft.client_write(CommandData(data.clone())).await {
+                Ok(response) => return Ok(response.data),
+                Err(refusal) => refusal,
+            };
+            // A leader that was elected just now accepts nothing until a majority has answered it.
+            let fresh = matches!(
+                &refusal,
+                CoreError::APIError(ClientWriteError::ForwardToLeader(f))
+                    if f.reason == ForwardReason::LeaseExpired
+            );
+            if !fresh || Instant::now() > give_up {
+                return Err(self.write_error(refusal));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns once this member has applied everything that was answered anywhere before the call,
+    /// so that a read of the local state that follows is linearizable.
+    ///
+    /// On a leader it costs no message to others while its lease is valid; a follower asks the
+    /// leader. Calls that come together share the work.
     pub async fn read_barrier(&self) -> Result<()> {
-        Err(RaftError::ShuttingDown)
-    }
-
-    /// Whether this member believes to lead.
-    pub fn is_leader(&self) -> bool {
-        self.leadership.borrow().is_leader
-    }
-
-    /// Who leads, where known.
-    pub fn leader(&self) -> Option<Peer> {
-        self.leadership.borrow().leader.clone()
-    }
-
-    /// The latest term seen.
-    pub fn term(&self) -> u64 {
-        self.leadership.borrow().term
-    }
-
-    /// Follows changes of leadership.
-    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
-        self.leadership.clone()
-    }
-
-    /// Waits until a leader is known.
-    pub async fn wait_for_leader(&self, limit: Duration) -> Result<Peer> {
-        let mut watch = self.leadership.clone();
-        let known = watch.wait_for(|l| l.leader.is_some());
-        match tokio::time::timeout(limit, known).await {
-            Err(_) => Err(RaftError::Timeout(limit)),
-            Ok(Err(_)) => Err(RaftError::ShuttingDown),
-            Ok(Ok(seen)) => seen.leader.clone().ok_or(RaftError::ShuttingDown),
-        }
-    }
-
-    /// How the group stands on this member.
-    pub fn status(&self) -> GroupStatus {
-        GroupStatus {
-            leadership: self.leadership.borrow().clone(),
-            last_log: None,
-            committed: None,
-            applied: None,
-            flushed: None,
-            purged: None,
-            members: Vec::new(),
-            learners: Vec::new(),
-        }
+        let limit = self.options.election_max * 2;
+        tokio::time::timeout(limit, self.barriers.pass(|| self.barrier()))
+            .await
+            .unwrap_or(Err(RaftError::Timeout(limit)))
     }
 
     /// Hands leadership to another member; returns when it leads.
-    pub async fn transfer_leadership(&self, _to: Uuid) -> Result<()> {
-        Err(RaftError::ShuttingDown)
+    pub async fn transfer_leadership(&self, to: Uuid) -> Result<()> {
+        if !self.is_leader() {
+            return Err(RaftError::NotLeader {
+                leader: self.leader(),
+            });
+        }
+        if !self.status().members.iter().any(|member| member.id == to) {
+            return Err(RaftError::Members(format!("{to} is no member")));
+        }
+        self.raft
+            .trigger()
+            .transfer_leader(MemberId(to))
+            .await
+            .map_err(fatal)?;
+        let limit = self.options.election_max * 2;
+        let mut watch = self.leadership.clone();
+        let done = watch.wait_for(|seen| seen.leader.as_ref().is_some_and(|peer| peer.id == to));
+        match tokio::time::timeout(limit, done).await {
+            Err(_) => Err(RaftError::Timeout(limit)),
+            Ok(Err(_)) => Err(RaftError::ShuttingDown),
+            Ok(Ok(_)) => Ok(()),
+        }
     }
 
-    /// Makes `members` the voters of the group; returns when that is committed and the new ones
-    /// have caught up.
-    pub async fn change_members(&self, _members: Vec<Peer>) -> Result<()> {
-        Err(RaftError::ShuttingDown)
+    /// Makes `members` the voters of the group, in two steps of joint consensus; returns when that
+    /// is committed and the new ones have caught up. To be called on the leader.
+    pub async fn change_members(&self, members: Vec<Peer>) -> Result<()> {
+        if members.is_empty() {
+            return Err(RaftError::Members("a group needs members".into()));
+        }
+        let status = self.status();
+        let known = |id: Uuid| {
+            status
+                .members
+                .iter()
+                .chain(&status.learners)
+                .find(move |peer| peer.id == id)
+        };
+        for peer in &members {
+            let (id, node) = (MemberId(peer.id), BasicNode::new(&peer.address));
+            let changed = match known(peer.id) {
+                Some(before) if before.address == peer.address => continue,
+                Some(_) => {
+                    let moved = ChangeMembers::SetNodes([(id, node)].into());
+                    self.raft.change_membership(moved, false).await
+                }
+                None => self.raft.add_learner(id, node, true).await,
+            };
+            changed.map_err(|e| self.write_error(e))?;
+        }
+        let voters = members.iter().map(|peer| MemberId(peer.id));
+        let change = ChangeMembers::ReplaceAllVoters(voters.collect());
+        self.raft
+            .change_membership(change, false)
+            .await
+            .map_err(|e| self.write_error(e))?;
+        Ok(())
     }
+
+    fn write_error(&self, error: CoreError<Types, ClientWriteError<Types>>) -> RaftError {
+        match error {
+            CoreError::Fatal(cause) => fatal(cause),
+            CoreError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                RaftError::NotLeader {
+                    leader: peer_of(forward),
+                }
+            }
+            CoreError::APIError(ClientWriteError::LogEntryDiscarded(forward)) => {
+                RaftError::LeaderChanged {
+                    leader: peer_of(forward),
+                }
+            }
+            CoreError::APIError(other) => RaftError::Members(other.to_string()),
+        }
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub(crate) fn copies(&self) -> &SnapshotDir {
+        self.adapter.copies()
+    }
+
+    /// Refuses to vote while the leader followed before the restart may serve reads on its lease,
+    /// unless it is that leader who asks, or has handed over.
+    pub(crate) fn check_may_vote(&self, request: &VoteRequest<Types>) -> Result<(), Status> {
+        let Some(silence) = &self.silence else {
+            return Ok(());
+        };
+        let candidate = request.vote.leader_id.voted_for;
+        if request.leadership_transfer
+            || candidate == silence.leader
+            || Instant::now() >= silence.until
+        {
+            return Ok(());
+        }
+        Err(Status::unavailable(
+            "restarted moments ago, the lease of the leader may still run",
+        ))
+    }
+
+    /// Stops the group. What was applied is flushed, so that the next start replays nothing.
+    pub(crate) async fn close(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        if let Err(cause) = self.raft.shutdown().await {
+            tracing::error!(group = %self.id, %cause, "the group ended badly");
+        }
+        if let Err(cause) = self.adapter.flush().await {
+            tracing::error!(group = %self.id, %cause, "state not flushed at the end");
+        }
+        if let Err(cause) = self.log.drain().await {
+            tracing::error!(group = %self.id, %cause, "log not drained at the end");
+        }
+    }
+}
+
+fn fatal(cause: openraft::errors::Fatal<Types>) -> RaftError {
+    match cause {
+        openraft::errors::Fatal::Stopped => RaftError::ShuttingDown,
+        other => RaftError::Fatal(other.to_string()),
+    }
+}
+
+fn peer_of(forward: ForwardToLeader<Types>) -> Option<Peer> {
+    let (id, node) = forward.leader_id.zip(forward.leader_node)?;
+    Some(Peer {
+        id: id.0,
+        address: node.addr,
+    })
 }

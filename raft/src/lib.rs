@@ -12,16 +12,23 @@
 //!
 //! openraft is known to this crate alone; `docs/adr/0001-openraft-0.10.md` says why that version.
 
+mod apply;
 mod config;
 mod connect;
 mod error;
 mod group;
 mod host;
+mod log;
 mod machine;
+mod net;
+mod snapshot;
+mod types;
+mod wire;
 
 pub use config::{GroupConfig, HostConfig, Peer, RaftOptions};
 pub use connect::{Connect, PlainConnect, endpoint};
 pub use error::{RaftError, Result};
-pub use group::{Group, GroupStatus, Leadership, LogPosition};
-pub use host::{RaftHost, RaftServiceServer};
+pub use group::{Group, GroupStatus, Leadership, LogPosition, MAX_COMMAND_BYTES};
+pub use host::RaftHost;
 pub use machine::{ApplyBatch, Command, StateMachine, StateMachineError};
+pub use net::{RaftService, RaftServiceServer};

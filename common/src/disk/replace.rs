@@ -26,3 +26,16 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<
     disk.rename(&tmp, path)?;
     disk.sync_dir(dir)
 }
+
+/// Creates `dir` and what is missing above it, durably.
+pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    if disk.exists(dir)? {
+        return Ok(());
+    }
+    let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return disk.create_dir_all(dir);
+    };
+    create_dir_durably(disk, parent)?;
+    disk.create_dir_all(dir)?;
+    disk.sync_dir(parent)
+}
