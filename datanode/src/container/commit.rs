@@ -1,0 +1,276 @@
+//! Writing bytes, proving that they are here, and making them exist.
+
+use std::io;
+use std::sync::Arc;
+
+use ozone_common::disk::DiskFile;
+use ozone_proto::hdds::datanode::Result as Code;
+
+use super::open_block::WriteFailure;
+use super::{Container, OpenBlock, State};
+use crate::chunk::Chunk;
+use crate::error::{OpError, OpResult};
+use crate::rows::{BlockRow, Change};
+
+/// What makes bytes exist.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The block.
+    pub local: i64,
+    /// Bytes that exist from now on.
+    pub size: u64,
+    /// Kept for the client.
+    pub flags: i64,
+    /// Chunks since the last commit; one at the offset of the last chunk replaces it.
+    pub chunks: Vec<Chunk>,
+    /// Place in the pipeline's log.
+    pub bcsid: u64,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Bytes of the block that exist.
+    pub length: u64,
+    /// Commit that made them.
+    pub bcsid: u64,
+    /// The bytes are not all here: they must be fetched.
+    pub lacking: bool,
+}
+
+/// Whether bytes are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// All of them.
+    Yes,
+    /// Not all, for this reason.
+    No(String),
+}
+
+impl Container {
+    /// Writes a chunk whose data was verified. Calls for one block are made in order.
+    pub fn write_chunk(&self, local: i64, chunk: &Chunk, data: &[u8]) -> OpResult<()> {
+        self.check_writable()?;
+        self.volume.check_room(u64::from(chunk.len))?;
+        if let Some(from) = self.missing.lock().get(&local) {
+            let text = format!(
+                "block {}/{local}: bytes from {from} on are being fetched",
+                self.id
+            );
+            return Err(OpError::new(Code::ChunkFileInconsistency, text));
+        }
+        let block = self.open_for_write(local)?;
+        block.write(chunk, data).map_err(|failure| match failure {
+            WriteFailure::Io(error) => self.io_failed("write to block in", &error),
+            WriteFailure::Misplaced(why) => OpError::new(
+                Code::ChunkFileInconsistency,
+                format!("block {}/{local}: {why}", self.id),
+            ),
+        })
+    }
+
+    pub(super) fn open_for_write(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
+        let mut open = self.open.lock();
+        if let Some(block) = open.get(&local) {
+            return Ok(block.clone());
+        }
+        let committed = self.db().block(self.id, local)?.map_or(0, |row| row.size);
+        let end = self
+            .missing
+            .lock()
+            .get(&local)
+            .copied()
+            .unwrap_or(committed);
+        let made = self
+            .layout
+            .create_block(local)
+            .and_then(|file| OpenBlock::new(file, end));
+        let block = Arc::new(made.map_err(|error| self.io_failed("open block in", &error))?);
+        open.insert(local, block.clone());
+        Ok(block)
+    }
+
+    /// What of `chunks` a commit of `size` bytes adds to the block, when they fit on to it.
+    pub fn new_chunks(&self, local: i64, size: u64, chunks: &[Chunk]) -> OpResult<Vec<Chunk>> {
+        let committed = self.db().block(self.id, local)?.map_or(0, |row| row.size);
+        let new: Vec<Chunk> = chunks
+            .iter()
+            .filter(|c| c.end() > committed)
+            .cloned()
+            .collect();
+        if size <= committed {
+            return Ok(Vec::new());
+        }
+        let misfit = |why: String| {
+            Err(OpError::malformed(format!(
+                "commit of {}/{local} to {size} bytes: {why}",
+                self.id
+            )))
+        };
+        let Some(first) = new.first() else {
+            return misfit(format!(
+                "{committed} bytes are committed and no chunk adds to them"
+            ));
+        };
+        let replaces = first.offset < committed && {
+            let old = self.db().chunk(self.id, local, first.offset)?;
+            old.is_some_and(|old| old.end() == committed)
+        };
+        if first.offset != committed && !replaces {
+            return misfit(format!(
+                "{committed} bytes are committed, the next chunk is at {}",
+                first.offset
+            ));
+        }
+        let mut end = first.offset;
+        for chunk in &new {
+            if chunk.offset != end {
+                return misfit(format!(
+                    "a chunk is at {}, the one before it ends at {end}",
+                    chunk.offset
+                ));
+            }
+            end = chunk.end();
+        }
+        match end == size {
+            true => Ok(new),
+            false => misfit(format!("its chunks end at {end}")),
+        }
+    }
+
+    /// Whether the bytes of `chunks` are here, and with `sync` makes everything of the block
+    /// durable.
+    pub fn hold(&self, local: i64, chunks: &[Chunk], sync: bool) -> OpResult<Held> {
+        self.volume.check_alive()?;
+        if let Some(from) = self.missing.lock().get(&local) {
+            return Ok(Held::No(format!("bytes from {from} on are being fetched")));
+        }
+        let open = self.open.lock().get(&local).cloned();
+        let Some(file) = self.file_of(local, open.as_deref())? else {
+            return Ok(match chunks.is_empty() {
+                true => Held::Yes,
+                false => Held::No("the block has no file here".to_owned()),
+            });
+        };
+        for chunk in chunks {
+            if open.as_ref().is_some_and(|open| open.is_staged(chunk)) {
+                continue;
+            }
+            if let Err(why) = self.verify_stored(&*file, chunk)? {
+                return Ok(Held::No(why));
+            }
+        }
+        if sync {
+            let done = match &open {
+                Some(open) => open.sync(&*self.layout),
+                None => file.sync_data().and_then(|()| self.layout.sync_names()),
+            };
+            done.map_err(|error| self.sync_failed(&error))?;
+        }
+        Ok(Held::Yes)
+    }
+
+    fn file_of(&self, local: i64, open: Option<&OpenBlock>) -> OpResult<Option<Arc<dyn DiskFile>>> {
+        if let Some(open) = open {
+            return Ok(Some(open.file().clone()));
+        }
+        self.layout
+            .open_block(local)
+            .map_err(|error| self.io_failed("open block in", &error))
+    }
+
+    /// Reads a chunk back and compares; the inner error says what differs.
+    pub(super) fn verify_stored(
+        &self,
+        file: &dyn DiskFile,
+        chunk: &Chunk,
+    ) -> OpResult<Result<(), String>> {
+        let mut data = vec![0; chunk.len as usize];
+        match file.read_exact_at(&mut data, chunk.offset) {
+            Ok(()) => Ok(chunk.verify(&data).map_err(|error| error.message)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(Err(format!("the file ends before {}", chunk.end())))
+            }
+            Err(error) => Err(self.io_failed("read block in", &error)),
+        }
+    }
+
+    /// Makes bytes exist, whether they are here or not. A commit that was applied before changes
+    /// nothing. Not durable by itself: the pipeline's log is.
+    pub fn commit(&self, commit: &Commit) -> OpResult<Committed> {
+        let mut counters = self.counters.lock();
+        let old = self.db().block(self.id, commit.local)?;
+        if commit.bcsid <= counters.bcsid {
+            let row = old.unwrap_or(BlockRow {
+                size: 0,
+                bcsid: commit.bcsid,
+                flags: 0,
+            });
+            let lacking = self.missing.lock().contains_key(&commit.local);
+            return Ok(Committed {
+                length: row.size,
+                bcsid: row.bcsid,
+                lacking,
+            });
+        }
+        if !matches!(self.state(), State::Open | State::Closing) {
+            return Err(self.refuse(Code::ContainerNotOpen));
+        }
+        let new = self.new_chunks(commit.local, commit.size, &commit.chunks)?;
+        let old_size = old.map_or(0, |row| row.size);
+        let size = commit.size.max(old_size);
+        let mut change = Change::new(self.id);
+        change.put_block(
+            commit.local,
+            &BlockRow {
+                size,
+                bcsid: commit.bcsid,
+                flags: commit.flags,
+            },
+        );
+        new.iter()
+            .for_each(|chunk| change.put_chunk(commit.local, chunk));
+        let lacking = match self.hold(commit.local, &new, false)? {
+            Held::Yes => false,
+            Held::No(why) => {
+                let block = format!("{}/{}", self.id, commit.local);
+                tracing::info!(block, why, "committed bytes are not here, will fetch them");
+                let from = *self.missing.lock().entry(commit.local).or_insert(old_size);
+                change.put_missing(commit.local, from);
+                true
+            }
+        };
+        let mut next = *counters;
+        next.blocks += u64::from(old.is_none());
+        next.bytes += size - old_size;
+        next.bcsid = commit.bcsid;
+        change.counters(&next);
+        self.db().write(change, false)?;
+        *counters = next;
+        drop(counters);
+        if !lacking && let Some(open) = self.open.lock().get(&commit.local) {
+            open.committed(size);
+        }
+        Ok(Committed {
+            length: size,
+            bcsid: commit.bcsid,
+            lacking,
+        })
+    }
+
+    /// The client is done with the block: its file is closed.
+    pub fn finish_block(&self, local: i64) {
+        let mut open = self.open.lock();
+        if open.get(&local).is_some_and(|block| !block.has_staged()) {
+            open.remove(&local);
+        }
+    }
+
+    /// Bytes of a block that are written here, committed or not.
+    pub fn written_len(&self, local: i64) -> OpResult<u64> {
+        if let Some(open) = self.open.lock().get(&local) {
+            return Ok(open.end());
+        }
+        Ok(self.block(local)?.map_or(0, |row| row.size))
+    }
+}

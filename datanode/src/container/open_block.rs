@@ -1,0 +1,264 @@
+//! A block that is being written: its open file, and the chunks that are written but not committed.
+//!
+//! Staged chunks live in memory alone. After a crash the bytes behind them mean nothing and are
+//! overwritten; the client still has them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use ozone_common::disk::DiskFile;
+use parking_lot::Mutex;
+
+use super::ContainerLayout;
+use crate::chunk::Chunk;
+
+/// Why a chunk could not be written.
+#[derive(Debug)]
+pub(super) enum WriteFailure {
+    /// It begins behind the end, or its bytes differ from those that are there.
+    Misplaced(String),
+    /// The disk refused.
+    Io(io::Error),
+}
+
+impl From<io::Error> for WriteFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[derive(Debug)]
+struct Tail {
+    /// Bytes that are committed or staged.
+    end: u64,
+    /// Bytes of the file beyond `end`, which mean nothing, are still there.
+    stale: bool,
+    staged: BTreeMap<u64, Chunk>,
+    /// Fsynced up to here.
+    synced: u64,
+    /// The file's name is durable.
+    named: bool,
+}
+
+/// A block that is being written.
+#[derive(Debug)]
+pub struct OpenBlock {
+    file: Arc<dyn DiskFile>,
+    tail: Mutex<Tail>,
+}
+
+impl OpenBlock {
+    /// A block of which the first `end` bytes count.
+    pub(super) fn new(file: Arc<dyn DiskFile>, end: u64) -> io::Result<Self> {
+        let stale = file.len()? > end;
+        let tail = Tail {
+            end,
+            stale,
+            staged: BTreeMap::new(),
+            synced: 0,
+            named: false,
+        };
+        Ok(Self {
+            file,
+            tail: Mutex::new(tail),
+        })
+    }
+
+    pub(super) fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.file
+    }
+
+    /// Bytes that are committed or staged.
+    pub(super) fn end(&self) -> u64 {
+        self.tail.lock().end
+    }
+
+    /// Whether chunks wait for their commit.
+    pub(super) fn has_staged(&self) -> bool {
+        !self.tail.lock().staged.is_empty()
+    }
+
+    /// Writes the next chunk, or finds that it is there already. The caller has verified `data`.
+    pub(super) fn write(&self, chunk: &Chunk, data: &[u8]) -> Result<(), WriteFailure> {
+        let mut tail = self.tail.lock();
+        if tail.staged.get(&chunk.offset) == Some(chunk) {
+            return Ok(());
+        }
+        if chunk.offset > tail.end {
+            let text = format!(
+                "chunk begins at {}, the block ends at {}",
+                chunk.offset, tail.end
+            );
+            return Err(WriteFailure::Misplaced(text));
+        }
+        let there = usize::try_from(tail.end - chunk.offset)
+            .unwrap_or(usize::MAX)
+            .min(data.len());
+        if there > 0 {
+            self.compare(&data[..there], chunk.offset)?;
+        }
+        if there == data.len() {
+            return Ok(());
+        }
+        if tail.stale {
+            self.file.set_len(tail.end)?;
+            tail.stale = false;
+        }
+        if let Err(error) = self.file.write_at(&data[there..], tail.end) {
+            tail.stale = self.file.set_len(tail.end).is_err();
+            return Err(error.into());
+        }
+        tail.staged.retain(|offset, _| *offset < chunk.offset);
+        tail.staged.insert(chunk.offset, chunk.clone());
+        tail.end = chunk.end();
+        Ok(())
+    }
+
+    fn compare(&self, data: &[u8], offset: u64) -> Result<(), WriteFailure> {
+        let mut there = vec![0; data.len()];
+        self.file.read_exact_at(&mut there, offset)?;
+        if there == data {
+            return Ok(());
+        }
+        let text = format!(
+            "{} bytes at {offset} are written already, with other content",
+            data.len()
+        );
+        Err(WriteFailure::Misplaced(text))
+    }
+
+    /// Whether exactly this chunk is staged.
+    pub(super) fn is_staged(&self, chunk: &Chunk) -> bool {
+        self.tail.lock().staged.get(&chunk.offset) == Some(chunk)
+    }
+
+    /// Everything written before the call is durable when this returns.
+    pub(super) fn sync(&self, layout: &dyn ContainerLayout) -> io::Result<()> {
+        let (end, synced, named) = {
+            let tail = self.tail.lock();
+            (tail.end, tail.synced, tail.named)
+        };
+        if synced < end || !named {
+            self.file.sync_data()?;
+        }
+        if !named {
+            layout.sync_names()?;
+        }
+        let mut tail = self.tail.lock();
+        tail.synced = tail.synced.max(end);
+        tail.named = true;
+        Ok(())
+    }
+
+    /// The first `size` bytes are committed and here.
+    pub(super) fn committed(&self, size: u64) {
+        let mut tail = self.tail.lock();
+        tail.staged.retain(|_, chunk| chunk.end() > size);
+        tail.end = tail.end.max(size);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use ozone_common::disk::{Disk, FaultyDisk, OpenMode, RealDisk};
+
+    use super::*;
+    use crate::chunk::tests::chunk_of;
+
+    fn block(disk: &dyn Disk, content: &[u8], end: u64) -> (tempfile::TempDir, OpenBlock) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = disk
+            .open(&dir.path().join("1.block"), OpenMode::CreateNew)
+            .unwrap();
+        file.write_at(content, 0).unwrap();
+        (dir, OpenBlock::new(file, end).unwrap())
+    }
+
+    fn content(block: &OpenBlock) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(block.file.len().unwrap()).unwrap()];
+        block.file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn write(block: &OpenBlock, offset: u64, data: &[u8]) -> Result<(), WriteFailure> {
+        block.write(&chunk_of(offset, data), data)
+    }
+
+    #[test]
+    fn chunks_follow_each_other_without_holes() {
+        let (_dir, block) = block(&RealDisk, b"", 0);
+        write(&block, 0, b"abc").unwrap();
+        write(&block, 3, b"def").unwrap();
+        assert!(matches!(
+            write(&block, 7, b"x"),
+            Err(WriteFailure::Misplaced(_))
+        ));
+        assert_eq!(content(&block), b"abcdef");
+        assert_eq!(block.end(), 6);
+    }
+
+    #[test]
+    fn a_retry_is_fine_and_other_bytes_are_not() {
+        let (_dir, block) = block(&RealDisk, b"", 0);
+        write(&block, 0, b"abcdef").unwrap();
+        write(&block, 0, b"abcdef").unwrap();
+        write(&block, 2, b"cd").unwrap();
+        assert!(matches!(
+            write(&block, 2, b"cX"),
+            Err(WriteFailure::Misplaced(_))
+        ));
+        assert_eq!(content(&block), b"abcdef");
+    }
+
+    #[test]
+    fn a_short_last_chunk_may_be_sent_again_longer() {
+        let (_dir, block) = block(&RealDisk, b"", 0);
+        write(&block, 0, b"abc").unwrap();
+        write(&block, 0, b"abcdef").unwrap();
+        assert!(block.is_staged(&chunk_of(0, b"abcdef")));
+        assert_eq!(content(&block), b"abcdef");
+    }
+
+    #[test]
+    fn bytes_that_were_never_committed_are_overwritten() {
+        let (_dir, block) = block(&RealDisk, b"goodJUNK-JUNK", 4);
+        write(&block, 4, b"new").unwrap();
+        assert_eq!(content(&block), b"goodnew");
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_block_as_it_was() {
+        let disk = FaultyDisk::new(Arc::new(RealDisk));
+        let (_dir, block) = block(&*disk, b"", 0);
+        write(&block, 0, b"abc").unwrap();
+        disk.limit_room(Some(2));
+        assert!(matches!(
+            write(&block, 3, b"defg"),
+            Err(WriteFailure::Io(_))
+        ));
+        assert_eq!((block.end(), content(&block)), (3, b"abc".to_vec()));
+        disk.limit_room(None);
+        write(&block, 3, b"defg").unwrap();
+        assert_eq!(content(&block), b"abcdefg");
+    }
+
+    #[test]
+    fn only_the_first_sync_of_the_same_bytes_costs_anything() {
+        let disk = FaultyDisk::new(Arc::new(RealDisk));
+        let (dir, block) = block(&*disk, b"", 0);
+        let layout = super::super::FilePerBlock::new(disk.clone(), dir.path().to_path_buf());
+        write(&block, 0, b"abc").unwrap();
+        block.sync(&layout).unwrap();
+        assert_eq!(disk.syncs(), 2, "the file and its directory");
+        block.sync(&layout).unwrap();
+        assert_eq!(disk.syncs(), 2);
+        write(&block, 3, b"def").unwrap();
+        block.sync(&layout).unwrap();
+        assert_eq!(disk.syncs(), 3);
+        write(&block, 6, b"ghi").unwrap();
+        disk.fail_sync(1);
+        assert!(block.sync(&layout).is_err());
+    }
+}

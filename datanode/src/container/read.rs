@@ -1,0 +1,200 @@
+//! Reading what is committed: nothing else exists.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ozone_common::disk::DiskFile;
+use ozone_proto::hdds::datanode::{ChecksumData, Result as Code};
+
+use super::Container;
+use crate::chunk::Chunk;
+use crate::error::{OpError, OpResult};
+use crate::rows::BlockRow;
+
+/// Whole checksum windows of one chunk, to be read in one go.
+#[derive(Debug, Clone)]
+struct Run {
+    chunk: Chunk,
+    first: usize,
+    end: usize,
+}
+
+/// What must be read to answer for a range.
+#[derive(Debug)]
+pub struct ReadPlan {
+    file: Option<Arc<dyn DiskFile>>,
+    runs: Vec<Run>,
+}
+
+/// Bytes with the checksums of their windows.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Where `data` begins in the block.
+    pub offset: u64,
+    /// Whole windows.
+    pub data: Bytes,
+    /// Of `data`, from its first byte.
+    pub checksums: ChecksumData,
+}
+
+impl Container {
+    /// The row of a committed block that a client may see, when this replica is as new as the
+    /// client asks (`bcsid`, 0 for any) and has the bytes.
+    pub fn readable_block(&self, local: i64, bcsid: u64) -> OpResult<BlockRow> {
+        self.check_readable()?;
+        let newest = self.counters().bcsid;
+        if bcsid > newest {
+            let text = format!(
+                "container {} is at commit {newest}, {bcsid} is asked for",
+                self.id
+            );
+            return Err(OpError::new(Code::UnknownBcsid, text));
+        }
+        let Some(row) = self.block(local)? else {
+            let text = format!("block {}/{local} does not exist", self.id);
+            return Err(OpError::new(Code::NoSuchBlock, text));
+        };
+        if row.bcsid < bcsid {
+            let text = format!(
+                "block {}/{local} is at commit {}, {bcsid} is asked for",
+                self.id, row.bcsid
+            );
+            return Err(OpError::new(Code::BcsidMismatch, text));
+        }
+        Ok(row)
+    }
+
+    /// All chunks of a block.
+    pub fn chunks(&self, local: i64) -> OpResult<Vec<Chunk>> {
+        self.db().chunks(self.id, local, 0, u64::MAX)
+    }
+
+    /// Plans the read of `len` bytes at `offset` (`None`: up to the end), in pieces of at most
+    /// about `piece` bytes. A range that is not committed is refused.
+    pub fn plan_read(
+        &self,
+        local: i64,
+        row: BlockRow,
+        range: (u64, Option<u64>),
+        piece: u64,
+    ) -> OpResult<ReadPlan> {
+        let (offset, len) = range;
+        let end = len.map_or(Some(row.size.max(offset)), |len| offset.checked_add(len));
+        let Some(end) = end.filter(|end| *end <= row.size) else {
+            let text = format!(
+                "block {}/{local} has {} committed bytes, {:?} from {offset} on are asked for",
+                self.id, row.size, len
+            );
+            return Err(OpError::new(Code::BlockNotCommitted, text));
+        };
+        if let Some(from) = self
+            .missing
+            .lock()
+            .get(&local)
+            .copied()
+            .filter(|from| *from < end)
+        {
+            let text = format!(
+                "this replica lacks bytes of block {}/{local} from {from} on",
+                self.id
+            );
+            return Err(OpError::new(Code::UnableToFindChunk, text));
+        }
+        if offset == end {
+            return Ok(ReadPlan {
+                file: None,
+                runs: Vec::new(),
+            });
+        }
+        let mut runs = Vec::new();
+        let mut at = offset;
+        for chunk in self.db().chunks(self.id, local, offset, end)? {
+            if chunk.offset > at {
+                break;
+            }
+            add_runs(&mut runs, &chunk, (at, end), piece);
+            at = chunk.end();
+        }
+        if at < end {
+            let text = format!("block {}/{local}: no chunk holds byte {at}", self.id);
+            return Err(OpError::new(Code::UnableToFindChunk, text));
+        }
+        let file = self.layout.open_block(local);
+        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
+        if file.is_none() {
+            let text = format!("block {}/{local} has no file", self.id);
+            return Err(OpError::new(Code::UnableToFindChunk, text));
+        }
+        Ok(ReadPlan { file, runs })
+    }
+}
+
+/// Adds the windows of `chunk` that hold any byte of `range`.
+fn add_runs(runs: &mut Vec<Run>, chunk: &Chunk, range: (u64, u64), piece: u64) {
+    let window = u64::from(chunk.window);
+    let per_run = usize::try_from(piece / window).unwrap_or(usize::MAX).max(1);
+    let index = |bytes: u64| usize::try_from(bytes / window).unwrap_or(usize::MAX);
+    let mut first = index(range.0.saturating_sub(chunk.offset));
+    let stop = range.1.min(chunk.end()) - chunk.offset;
+    let last = index(stop.div_ceil(window) * window).min(chunk.windows());
+    while first < last {
+        let end = first.saturating_add(per_run).min(last);
+        runs.push(Run {
+            chunk: chunk.clone(),
+            first,
+            end,
+        });
+        first = end;
+    }
+}
+
+impl ReadPlan {
+    /// Number of pieces.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Nothing to read: the range is empty.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Reads one piece. What the disk has lost is an error, never zeros.
+    pub fn read(&self, index: usize) -> OpResult<Piece> {
+        let (Some(run), Some(file)) = (self.runs.get(index), &self.file) else {
+            return Err(OpError::internal(format!("read plan has no piece {index}")));
+        };
+        let window = u64::from(run.chunk.window);
+        let offset = run.chunk.offset + run.first as u64 * window;
+        let end = (run.chunk.offset + run.end as u64 * window).min(run.chunk.end());
+        let mut data = vec![0; usize::try_from(end - offset).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut data, offset).map_err(|error| {
+            let text = format!("bytes {offset} to {end} of the block cannot be read: {error}");
+            OpError::new(Code::UnableToFindChunk, text)
+        })?;
+        let checksums = run.chunk.checksums(run.first, run.end);
+        Ok(Piece {
+            offset,
+            data: data.into(),
+            checksums,
+        })
+    }
+}
+
+impl Container {
+    /// Bytes of a block as the file has them, committed or not, for a member that knows their
+    /// checksums.
+    pub fn raw_bytes(&self, local: i64, offset: u64, len: u64) -> OpResult<Vec<u8>> {
+        self.volume.check_alive()?;
+        let file = self.layout.open_block(local);
+        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
+        let Some(file) = file else {
+            let text = format!("block {}/{local} has no file", self.id);
+            return Err(OpError::new(Code::NoSuchBlock, text));
+        };
+        let mut data = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let read = file.read_exact_at(&mut data, offset);
+        read.map_err(|error| self.io_failed("read block in", &error))?;
+        Ok(data)
+    }
+}

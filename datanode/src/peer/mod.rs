@@ -1,0 +1,173 @@
+//! The other datanodes: passing chunks on to them, asking what they have, fetching from them, and
+//! the service that answers when they ask.
+
+mod export;
+mod forward;
+mod import;
+mod link;
+mod service;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use ozone_common::clock::Clock;
+use ozone_proto::hdds::DatanodeDetailsProto;
+use ozone_proto::scm::datanode_peer_service_client::DatanodePeerServiceClient;
+use ozone_rpc::channel::Channels;
+use tonic::transport::Channel;
+
+pub(crate) use export::export_container;
+pub(crate) use forward::Forward;
+pub(crate) use service::PeerService;
+
+use self::link::Link;
+use crate::chunk::Chunk;
+use crate::container::Held;
+use crate::error::{OpError, OpResult};
+
+/// Name of the port on which a datanode answers clients and takes chunks.
+pub(crate) const CLIENT_PORT: &str = "STANDALONE";
+/// Name of the port on which a datanode answers other datanodes.
+pub(crate) const PEER_PORT: &str = "RATIS_SERVER";
+
+/// How long another datanode has for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// For how long one that did not answer is left out.
+const SUSPICION: Duration = Duration::from_secs(5);
+
+/// `host:port` of a datanode's port of that name.
+pub(crate) fn address(member: &DatanodeDetailsProto, port: &str) -> OpResult<String> {
+    let found = member.ports.iter().find(|p| p.name == port);
+    let found = found.ok_or_else(|| {
+        OpError::malformed(format!("datanode {} names no port {port}", member.uuid()))
+    })?;
+    let host = match member.ip_address.is_empty() {
+        true => &member.host_name,
+        false => &member.ip_address,
+    };
+    Ok(format!("{host}:{}", found.value))
+}
+
+/// Connections to other datanodes.
+pub(crate) struct Peers {
+    channels: Channels,
+    links: DashMap<String, Arc<Link>>,
+    /// Address → until when it is left out, in monotonic time.
+    suspects: DashMap<String, Duration>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Peers {
+    pub(crate) fn new(channels: Channels, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            channels,
+            links: DashMap::new(),
+            suspects: DashMap::new(),
+            clock,
+        }
+    }
+
+    /// A client of the peer service at `address`.
+    pub(crate) fn client(&self, address: &str) -> OpResult<DatanodePeerServiceClient<Channel>> {
+        let channel = self
+            .channels
+            .get(address)
+            .map_err(|e| OpError::malformed(e.to_string()))?;
+        Ok(DatanodePeerServiceClient::new(channel)
+            .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
+            .max_encoding_message_size(ozone_rpc::MAX_MESSAGE))
+    }
+
+    /// Whether the datanode at `address` has the bytes of these chunks.
+    pub(crate) async fn holds(
+        &self,
+        address: &str,
+        block: (i64, i64),
+        chunks: &[Chunk],
+        sync: bool,
+    ) -> OpResult<Held> {
+        let request = ozone_proto::scm::SyncBlockRequest {
+            container_id: block.0,
+            local_id: block.1,
+            chunks: chunks.iter().map(Chunk::to_stored).collect(),
+            sync,
+        };
+        let mut client = self.client(address)?;
+        let answer = tokio::time::timeout(ANSWER_LIMIT, client.sync_block(request)).await;
+        match answer {
+            Ok(Ok(answer)) => {
+                let answer = answer.into_inner();
+                Ok(if answer.holds {
+                    Held::Yes
+                } else {
+                    Held::No(answer.reason)
+                })
+            }
+            Ok(Err(status)) => Ok(Held::No(status.to_string())),
+            Err(_) => Ok(Held::No(format!("no answer within {ANSWER_LIMIT:?}"))),
+        }
+    }
+
+    /// The bytes of one chunk, as the datanode at `address` has them; not verified.
+    pub(crate) async fn fetch(
+        &self,
+        address: &str,
+        block: (i64, i64),
+        chunk: &Chunk,
+    ) -> OpResult<Vec<u8>> {
+        let request = ozone_proto::scm::FetchBlockRequest {
+            container_id: block.0,
+            local_id: block.1,
+            offset: chunk.offset,
+            length: u64::from(chunk.len),
+        };
+        let failed = |status: tonic::Status| OpError::internal(format!("{address}: {status}"));
+        let mut client = self.client(address)?;
+        let fetching = async {
+            let mut parts = client
+                .fetch_block(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
+            let mut data = Vec::with_capacity(chunk.len as usize);
+            while let Some(part) = parts.message().await.map_err(failed)? {
+                if data.len() + part.data.len() > chunk.len as usize {
+                    return Err(OpError::internal(format!(
+                        "{address} sent more than was asked for"
+                    )));
+                }
+                data.extend_from_slice(&part.data);
+            }
+            Ok(data)
+        };
+        let late = |_| OpError::internal(format!("{address}: no answer within {ANSWER_LIMIT:?}"));
+        tokio::time::timeout(ANSWER_LIMIT, fetching)
+            .await
+            .map_err(late)?
+    }
+
+    /// Leaves `address` out for a while.
+    fn suspect(&self, address: &str, why: &str) {
+        tracing::warn!(
+            address,
+            why,
+            "datanode does not take chunks, leaving it out for a while"
+        );
+        metrics::counter!("datanode_forward_failures_total").increment(1);
+        self.suspects
+            .insert(address.to_owned(), self.clock.monotonic() + SUSPICION);
+        self.links.remove(address);
+    }
+
+    fn is_suspect(&self, address: &str) -> bool {
+        let now = self.clock.monotonic();
+        self.suspects.get(address).is_some_and(|until| now < *until)
+    }
+
+    /// Whether chunks may be on their way by several roads, and so out of order.
+    fn any_suspect(&self) -> bool {
+        let now = self.clock.monotonic();
+        self.suspects.iter().any(|entry| now < *entry.value())
+    }
+}

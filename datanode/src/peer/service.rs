@@ -1,0 +1,114 @@
+//! What a datanode answers to other datanodes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ozone_proto::scm::datanode_peer_service_server::DatanodePeerService;
+use ozone_proto::scm::{
+    FetchBlockRequest, FetchBlockResponse, ImportContainerPart, ImportContainerResponse,
+    SyncBlockRequest, SyncBlockResponse,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::import::import_container;
+use crate::chunk::{Chunk, MAX_CHUNK};
+use crate::container::Held;
+use crate::error::{OpError, OpResult};
+use crate::io::Lane;
+use crate::node::{Node, on_container};
+
+/// Bytes of one part of an answer.
+const PART: u64 = 1 << 20;
+
+/// The service on a datanode.
+#[derive(Clone)]
+pub(crate) struct PeerService {
+    node: Arc<Node>,
+}
+
+impl PeerService {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    async fn hold(&self, request: &SyncBlockRequest) -> OpResult<Held> {
+        let Some(container) = self.node.containers.find(request.container_id) else {
+            return Ok(Held::No("the container is not here".to_owned()));
+        };
+        let chunks: Vec<Chunk> = request
+            .chunks
+            .iter()
+            .map(Chunk::from_stored)
+            .collect::<OpResult<_>>()?;
+        let (local, sync) = (request.local_id, request.sync);
+        let lane = if sync { Lane::Sync } else { Lane::Read };
+        on_container(&container, lane, move |c| c.hold(local, &chunks, sync)).await
+    }
+}
+
+fn status(error: &OpError) -> Status {
+    Status::failed_precondition(error.to_string())
+}
+
+#[tonic::async_trait]
+impl DatanodePeerService for PeerService {
+    async fn sync_block(
+        &self,
+        request: Request<SyncBlockRequest>,
+    ) -> Result<Response<SyncBlockResponse>, Status> {
+        let held = self.hold(request.get_ref()).await;
+        let (holds, reason) = match held {
+            Ok(Held::Yes) => (true, String::new()),
+            Ok(Held::No(reason)) => (false, reason),
+            Err(error) => (false, error.to_string()),
+        };
+        Ok(Response::new(SyncBlockResponse { holds, reason }))
+    }
+
+    type FetchBlockStream = ReceiverStream<Result<FetchBlockResponse, Status>>;
+
+    async fn fetch_block(
+        &self,
+        request: Request<FetchBlockRequest>,
+    ) -> Result<Response<Self::FetchBlockStream>, Status> {
+        let request = request.into_inner();
+        if request.length > MAX_CHUNK {
+            return Err(Status::invalid_argument(format!(
+                "at most {MAX_CHUNK} bytes at a time"
+            )));
+        }
+        let container = self
+            .node
+            .containers
+            .get(request.container_id)
+            .map_err(|e| status(&e))?;
+        let (parts, stream) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut offset = request.offset;
+            let end = request.offset.saturating_add(request.length);
+            while offset < end {
+                let len = PART.min(end - offset);
+                let read = on_container(&container, Lane::Read, move |c| {
+                    c.raw_bytes(request.local_id, offset, len).map(Bytes::from)
+                });
+                let part = read.await.map(|data| FetchBlockResponse { data });
+                let failed = part.is_err();
+                if parts.send(part.map_err(|e| status(&e))).await.is_err() || failed {
+                    return;
+                }
+                offset += len;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn import_container(
+        &self,
+        request: Request<Streaming<ImportContainerPart>>,
+    ) -> Result<Response<ImportContainerResponse>, Status> {
+        let done = import_container(&self.node, request.into_inner()).await;
+        done.map(Response::new).map_err(|error| status(&error))
+    }
+}

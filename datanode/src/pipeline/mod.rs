@@ -1,0 +1,286 @@
+//! Pipelines: the Raft groups that this datanode is a member of.
+//!
+//! A pipeline is remembered on disk before it is opened, and opened again at every start until SCM
+//! closes it. Its log has commits of blocks in it, never their bytes.
+
+mod commit;
+mod machine;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use ozone_common::disk::Disk;
+use ozone_proto::hdds;
+use ozone_proto::hdds::datanode::Result as Code;
+use ozone_proto::scm::PipelineReport;
+use ozone_raft::{Group, GroupConfig, Peer, RaftHost, RaftOptions};
+use uuid::Uuid;
+
+pub(crate) use commit::{Proposal, close_in_log, commit_block};
+pub(crate) use store::PipelineStore;
+
+use self::machine::Machine;
+use crate::error::{OpError, OpResult};
+use crate::node::Node;
+use crate::peer::{PEER_PORT, address};
+
+/// Entries between two moments at which rows are made durable and the log need not be replayed.
+const FLUSH_AFTER: u64 = 5_000;
+/// A pipeline's log is kept for members that are behind: they get no copy of the state.
+const RETAIN: u64 = 1 << 40;
+/// Room for small entries; log files are allocated at once.
+const SEGMENT: u64 = 4 << 20;
+
+/// A member of a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) uuid: Uuid,
+    /// Of its peer service.
+    pub(crate) address: String,
+}
+
+/// One pipeline that is open here.
+pub(crate) struct Pipeline {
+    pub(crate) id: Uuid,
+    pub(crate) members: Vec<Member>,
+    pub(crate) group: Arc<Group>,
+    machine: Arc<Machine>,
+}
+
+/// All pipelines of a datanode.
+pub(crate) struct Pipelines {
+    host: Arc<RaftHost>,
+    store: Arc<PipelineStore>,
+    logs: PathBuf,
+    disk: Arc<dyn Disk>,
+    open: DashMap<Uuid, Arc<Pipeline>>,
+    /// Held while a pipeline is opened or closed.
+    changing: tokio::sync::Mutex<()>,
+}
+
+fn bad_id(id: &str) -> OpError {
+    OpError::new(
+        Code::PipelineNotFound,
+        format!("pipeline {id:?} is no UUID"),
+    )
+}
+
+impl Pipelines {
+    pub(crate) fn new(
+        host: Arc<RaftHost>,
+        store: Arc<PipelineStore>,
+        logs: PathBuf,
+        disk: Arc<dyn Disk>,
+    ) -> Self {
+        let changing = tokio::sync::Mutex::default();
+        Self {
+            host,
+            store,
+            logs,
+            disk,
+            open: DashMap::new(),
+            changing,
+        }
+    }
+
+    /// The Raft host, for its listener.
+    pub(crate) fn host(&self) -> &Arc<RaftHost> {
+        &self.host
+    }
+
+    /// An open pipeline.
+    pub(crate) fn get(&self, id: &str) -> OpResult<Arc<Pipeline>> {
+        let uuid = Uuid::parse_str(id).map_err(|_| bad_id(id))?;
+        let found = self.open.get(&uuid).map(|entry| entry.value().clone());
+        found.ok_or_else(|| {
+            let text = format!("this datanode is no member of pipeline {id}");
+            OpError::new(Code::PipelineNotFound, text)
+        })
+    }
+
+    /// Members of a pipeline, open or closed since.
+    pub(crate) fn members(&self, id: &str) -> OpResult<Vec<Member>> {
+        if let Ok(open) = self.get(id) {
+            return Ok(open.members.clone());
+        }
+        match self.store.pipeline(id)? {
+            Some(info) => members(&info),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What SCM is told.
+    pub(crate) fn report(&self) -> Vec<PipelineReport> {
+        let report = |pipeline: &Pipeline| {
+            let leader = pipeline.group.leader();
+            PipelineReport {
+                pipeline_id: pipeline.id.to_string(),
+                is_leader: pipeline.group.is_leader(),
+                has_leader: leader.is_some(),
+                leader_uuid: leader.map_or_else(String::new, |peer| peer.id.to_string()),
+            }
+        };
+        self.open
+            .iter()
+            .map(|entry| report(entry.value()))
+            .collect()
+    }
+
+    /// Rows of all pipelines are durable and need not be replayed. Blocks.
+    pub(crate) fn flush(&self) -> OpResult<()> {
+        let open: Vec<_> = self
+            .open
+            .iter()
+            .map(|entry| entry.value().machine.clone())
+            .collect();
+        open.iter().try_for_each(|machine| machine.flush_rows())
+    }
+
+    /// Stops all groups; they open again at the next start.
+    pub(crate) async fn shutdown(&self) {
+        self.host.shutdown().await;
+        self.open.clear();
+    }
+}
+
+fn members(info: &hdds::Pipeline) -> OpResult<Vec<Member>> {
+    let member = |details: &hdds::DatanodeDetailsProto| {
+        let uuid = Uuid::parse_str(details.uuid())
+            .map_err(|_| OpError::malformed(format!("member {:?} has no UUID", details.uuid())))?;
+        Ok(Member {
+            uuid,
+            address: address(details, PEER_PORT)?,
+        })
+    };
+    info.members.iter().map(member).collect()
+}
+
+/// The id of a pipeline in its message.
+fn id_of(info: &hdds::Pipeline) -> OpResult<Uuid> {
+    let id = info.id.id();
+    if !id.is_empty() {
+        return Uuid::parse_str(id).map_err(|_| bad_id(id));
+    }
+    match &info.id.uuid128 {
+        Some(uuid) => {
+            let (most, least) = (uuid.most_sig_bits, uuid.least_sig_bits);
+            Ok(Uuid::from_u64_pair(
+                most.cast_unsigned(),
+                least.cast_unsigned(),
+            ))
+        }
+        None => Err(bad_id("")),
+    }
+}
+
+/// Remembers a pipeline and takes part in it. Fine when it is open already.
+pub(crate) async fn create(node: &Arc<Node>, info: hdds::Pipeline) -> OpResult<()> {
+    let id = id_of(&info)?;
+    let members = members(&info)?;
+    if !members.iter().any(|member| member.uuid == node.uuid) {
+        let text = format!(
+            "this datanode, {}, is no member of pipeline {id}",
+            node.uuid
+        );
+        return Err(OpError::malformed(text));
+    }
+    let pipelines = &node.pipelines;
+    let _changing = pipelines.changing.lock().await;
+    if pipelines.open.contains_key(&id) {
+        return Ok(());
+    }
+    let store = pipelines.store.clone();
+    crate::node::off_thread(move || store.remember(&id.to_string(), &info)).await?;
+    open(node, id, members).await?;
+    tracing::info!(pipeline = %id, "pipeline opened");
+    Ok(())
+}
+
+/// Opens all pipelines that were open when the datanode stopped.
+pub(crate) async fn reopen_all(node: &Arc<Node>) -> OpResult<()> {
+    let _changing = node.pipelines.changing.lock().await;
+    for info in node.pipelines.store.open_pipelines()? {
+        let id = id_of(&info)?;
+        if node.pipelines.open.contains_key(&id) {
+            continue;
+        }
+        if let Err(error) = open(node, id, members(&info)?).await {
+            tracing::error!(pipeline = %id, %error, "pipeline cannot be opened again");
+        }
+    }
+    Ok(())
+}
+
+async fn open(node: &Arc<Node>, id: Uuid, members: Vec<Member>) -> OpResult<()> {
+    let pipelines = &node.pipelines;
+    let machine = Arc::new(Machine::new(node, id, pipelines.store.clone()));
+    let peers = members.iter().map(|m| Peer {
+        id: m.uuid,
+        address: m.address.clone(),
+    });
+    let config = GroupConfig {
+        group_id: id,
+        storage_dir: pipelines.logs.clone(),
+        members: peers.collect(),
+        options: RaftOptions {
+            flush_after_entries: Some(FLUSH_AFTER),
+            retain_entries: RETAIN,
+            segment_bytes: SEGMENT,
+            propose_timeout: Duration::from_secs(20),
+            disk: pipelines.disk.clone(),
+            ..RaftOptions::default()
+        },
+    };
+    let opened = pipelines.host.open_group(config, machine.clone()).await;
+    let group = opened.map_err(|error| OpError::internal(format!("pipeline {id}: {error}")))?;
+    follow_leadership(node, &group);
+    pipelines.open.insert(
+        id,
+        Arc::new(Pipeline {
+            id,
+            members,
+            group,
+            machine,
+        }),
+    );
+    node.tell_scm();
+    Ok(())
+}
+
+/// Tells SCM whenever the leader changes.
+fn follow_leadership(node: &Arc<Node>, group: &Arc<Group>) {
+    let mut leadership = group.watch_leadership();
+    let (node, gate) = (Arc::downgrade(node), node.gate.clone());
+    tokio::spawn(async move {
+        loop {
+            let changed = tokio::select! {
+                () = gate.cancelled() => return,
+                changed = leadership.changed() => changed,
+            };
+            match (changed, node.upgrade()) {
+                (Ok(()), Some(node)) => node.tell_scm(),
+                _ => return,
+            }
+        }
+    });
+}
+
+/// Leaves a pipeline for good. Fine when it is not open.
+pub(crate) async fn close(node: &Arc<Node>, id: &str) -> OpResult<()> {
+    let uuid = Uuid::parse_str(id).map_err(|_| bad_id(id))?;
+    let pipelines = &node.pipelines;
+    let _changing = pipelines.changing.lock().await;
+    let store = pipelines.store.clone();
+    let closing = id.to_owned();
+    crate::node::off_thread(move || store.mark_closed(&closing)).await?;
+    if pipelines.open.remove(&uuid).is_some() {
+        let closed = pipelines.host.close_group(uuid, true).await;
+        closed.map_err(|error| OpError::internal(format!("pipeline {id}: {error}")))?;
+        tracing::info!(pipeline = id, "pipeline closed");
+    }
+    node.tell_scm();
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Who may do what: block tokens, checked against the keys that SCM hands out.
+
+use std::sync::Arc;
+
+use ozone_common::clock::Clock;
+use ozone_common::ids::BlockId;
+use ozone_proto::hdds::datanode::Result as Code;
+use ozone_security::secret_keys::{KeyStore, SecretKey, SecretKeys};
+use ozone_security::token::{AccessMode, TokenVerifier};
+use uuid::Uuid;
+
+use crate::error::{OpError, OpResult};
+
+/// What a command does to a block or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    Delete,
+}
+
+impl Access {
+    fn mode(self) -> AccessMode {
+        match self {
+            Self::Read => AccessMode::Read,
+            Self::Write => AccessMode::Write,
+            Self::Delete => AccessMode::Delete,
+        }
+    }
+}
+
+/// The check that every command passes first.
+pub(crate) struct Tokens {
+    required: bool,
+    keys: KeyStore,
+    verifier: TokenVerifier,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tokens {
+    /// Knows no keys yet, and so lets nobody in when tokens are `required`.
+    pub(crate) fn new(required: bool, clock: Arc<dyn Clock>) -> Self {
+        let keys = KeyStore::default();
+        let verifier = TokenVerifier::new(keys.clone());
+        Self {
+            required,
+            keys,
+            verifier,
+            clock,
+        }
+    }
+
+    /// Trusts these keys from now on. None at all means that nothing changed.
+    pub(crate) fn learn(&self, keys: &[ozone_proto::scm::SecretKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        let known = keys.iter().filter_map(|key| {
+            Some(SecretKey {
+                id: Uuid::from_slice(&key.id).ok()?,
+                created_ms: u64::try_from(key.created_ms).ok()?,
+                expires_ms: u64::try_from(key.expires_ms).ok()?,
+                bytes: key.key.to_vec(),
+            })
+        });
+        self.keys.replace(SecretKeys::new(known));
+    }
+
+    /// Refuses unless the token allows this access to the block.
+    pub(crate) fn check_block(
+        &self,
+        token: Option<&str>,
+        container: i64,
+        local: i64,
+        access: Access,
+    ) -> OpResult<()> {
+        if !self.required {
+            return Ok(());
+        }
+        let id = |id: i64| u64::try_from(id).unwrap_or(u64::MAX);
+        let block = BlockId::new(id(container), id(local));
+        let token = token.unwrap_or_default();
+        match self
+            .verifier
+            .verify_text(token, block, access.mode(), self.clock.wall_ms())
+        {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                metrics::counter!("datanode_token_refusals_total").increment(1);
+                Err(OpError::new(
+                    Code::BlockTokenVerificationFailed,
+                    error.to_string(),
+                ))
+            }
+        }
+    }
+
+    /// Refuses unless the token allows this access to the container as a whole. Such a token is for
+    /// local id 0, which no block has.
+    pub(crate) fn check_container(
+        &self,
+        token: Option<&str>,
+        container: i64,
+        access: Access,
+    ) -> OpResult<()> {
+        self.check_block(token, container, 0, access)
+    }
+}
