@@ -27,6 +27,8 @@ pub use error::{ClientError, Result};
 pub use files::Files;
 pub use namespace::Namespace;
 pub use objects::Objects;
+/// The messages of the namespace, as [`Namespace`] takes and gives them.
+pub use ozone_proto::namespace as proto;
 pub use session::Session;
 
 /// A connection to a cluster, on behalf of one caller. Cheap to clone.

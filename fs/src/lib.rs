@@ -1,1 +1,24 @@
-//! .
+//! The namespace as a mounted POSIX filesystem.
+//!
+//! [`vfs`] is the filesystem: what each system call does, on top of the client, without a kernel.
+//! The `fuse` module takes requests from `/dev/fuse`, calls it and replies. [`mount`] brings both
+//! together under a mount point: `/` lists volumes, `/vol` buckets, `/vol/bucket/…` what is inside.
+
+mod attr;
+mod data;
+mod errno;
+mod fuse;
+mod handle;
+mod inode;
+mod mount;
+mod mountpoint;
+mod options;
+pub mod vfs;
+
+/// The messages of the namespace.
+pub(crate) use ozone_client::proto as wire;
+
+pub use attr::Attr;
+pub use errno::FsError;
+pub use mount::{MountError, MountedFs, mount};
+pub use options::MountOptions;

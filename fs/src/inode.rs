@@ -1,0 +1,412 @@
+//! The inodes that the kernel or a program's open file knows: where each is in the namespace, its
+//! attributes as last heard, and what this mount holds of its content.
+//!
+//! An inode number is the object id. Requests to the namespace name an inode by place and id, so
+//! this table keeps the places true through the mount's own renames and unlinks.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use nix::errno::Errno;
+use parking_lot::Mutex;
+
+use crate::attr::Attr;
+use crate::data::FileData;
+use crate::errno::{FsError, Result};
+use crate::wire;
+
+/// Inode number, and object id, of `/`.
+pub(crate) const ROOT: u64 = 1;
+
+/// The directory `/` as a place to look in.
+pub(crate) const ROOT_DIR: wire::DirRef = wire::DirRef {
+    volume_id: 0,
+    bucket_id: 0,
+    parent_id: ROOT,
+};
+
+/// The children of the directory that has `id` in `dir`.
+pub(crate) fn children_of(dir: &wire::DirRef, id: u64) -> wire::DirRef {
+    match (dir.volume_id, dir.bucket_id) {
+        _ if id == ROOT => ROOT_DIR,
+        (0, _) => wire::DirRef {
+            volume_id: id,
+            bucket_id: 0,
+            parent_id: id,
+        },
+        (volume, 0) => wire::DirRef {
+            volume_id: volume,
+            bucket_id: id,
+            parent_id: id,
+        },
+        _ => wire::DirRef {
+            parent_id: id,
+            ..*dir
+        },
+    }
+}
+
+/// One inode.
+pub(crate) struct Inode {
+    /// Inode number and object id.
+    pub(crate) id: u64,
+    node: Mutex<Node>,
+    data: OnceLock<Box<FileData>>,
+    epochs: Arc<AtomicU64>,
+    /// Held while the namespace is told of an open or a release.
+    pub(crate) opening: tokio::sync::Mutex<()>,
+}
+
+/// A state of a file's content and place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version {
+    data: u64,
+    size: u64,
+    moved: u64,
+}
+
+/// What is known of an inode.
+struct Node {
+    dir: wire::DirRef,
+    name: Bytes,
+    row: wire::InodeRow,
+    /// Lookups that the kernel has not forgotten.
+    lookups: u64,
+    /// Handles that programs have.
+    handles: u32,
+    /// Whether the namespace has been told of an open that it has not been told the end of.
+    held: bool,
+    /// Whether the last name is gone.
+    nameless: bool,
+    /// Epoch of this mount's last change of the place, and of the row.
+    moved: u64,
+    changed: u64,
+    /// Version of the extents that the kernel's cached pages are of.
+    cached: Option<u64>,
+}
+
+impl Inode {
+    fn new(place: wire::InodeRef, row: wire::InodeRow, epochs: Arc<AtomicU64>) -> Self {
+        let id = place.object_id;
+        let node = Node {
+            dir: place.dir.unwrap_or(ROOT_DIR),
+            name: place.name,
+            row,
+            lookups: 0,
+            handles: 0,
+            held: false,
+            nameless: false,
+            moved: 0,
+            changed: 0,
+            cached: None,
+        };
+        Self {
+            id,
+            node: Mutex::new(node),
+            data: OnceLock::new(),
+            epochs,
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Place and id, as requests carry them.
+    pub(crate) fn reference(&self) -> wire::InodeRef {
+        let node = self.node.lock();
+        wire::InodeRef {
+            dir: Some(node.dir),
+            name: node.name.clone(),
+            object_id: self.id,
+        }
+    }
+
+    /// The directory that this inode is in.
+    pub(crate) fn parent(&self) -> wire::DirRef {
+        self.node.lock().dir
+    }
+
+    /// The children of this directory.
+    pub(crate) fn children(&self) -> wire::DirRef {
+        children_of(&self.parent(), self.id)
+    }
+
+    /// Whether this is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.with_row(|row| row.kind() == wire::InodeKind::Directory)
+    }
+
+    /// Looks at the row as last heard, without a copy.
+    pub(crate) fn with_row<T>(&self, look: impl FnOnce(&wire::InodeRow) -> T) -> T {
+        look(&self.node.lock().row)
+    }
+
+    /// Place, id and row, as the data path takes them, and what tells this state from others.
+    pub(crate) fn found(&self) -> (wire::Inode, Version) {
+        let node = self.node.lock();
+        let place = wire::InodeRef {
+            dir: Some(node.dir),
+            name: node.name.clone(),
+            object_id: self.id,
+        };
+        let version = Version {
+            data: node.row.data_version,
+            size: node.row.size,
+            moved: node.moved,
+        };
+        (
+            wire::Inode {
+                r#ref: Some(place),
+                row: Some(node.row.clone()),
+            },
+            version,
+        )
+    }
+
+    /// Whether the last name is gone, as far as this mount knows.
+    pub(crate) fn nameless(&self) -> bool {
+        self.node.lock().nameless
+    }
+
+    /// The epoch, to note before a question to the namespace.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epochs.load(Ordering::Acquire)
+    }
+
+    fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Takes a row in answer to a question that was asked at the epoch `asked`. One that may be
+    /// older than what is known is dropped.
+    pub(crate) fn heard(&self, row: Option<wire::InodeRow>, asked: u64) {
+        let Some(row) = row else { return };
+        let mut node = self.node.lock();
+        let known = node.row.update_id;
+        if row.update_id > known || (row.update_id == known && node.changed <= asked) {
+            node.row = row;
+        }
+    }
+
+    /// Takes the row in answer to a change by this mount.
+    pub(crate) fn changed(&self, row: Option<wire::InodeRow>) {
+        let Some(row) = row else { return };
+        let mut node = self.node.lock();
+        node.changed = self.next_epoch();
+        if row.update_id >= node.row.update_id {
+            node.row = row;
+        }
+    }
+
+    /// The inode as programs see it, with what was written and is not committed.
+    pub(crate) fn attr(&self) -> Attr {
+        // Before the row: what is committed in between is then seen twice, not missed.
+        let pending = self.data.get().map(|data| {
+            let pending = data.pending.lock();
+            (pending.end(), pending.mtime_ns(), pending.bytes() as u64)
+        });
+        let node = self.node.lock();
+        let mut attr = Attr::of(self.id, &node.row);
+        if node.nameless {
+            attr.nlink = 0;
+        }
+        if let Some((end, mtime_ns, bytes)) = pending {
+            attr.grow(end, mtime_ns, bytes);
+        }
+        attr
+    }
+
+    /// The content of this file.
+    pub(crate) fn data(&self) -> &FileData {
+        self.data.get_or_init(Box::default)
+    }
+
+    /// The content of this file, if anything was read or written.
+    pub(crate) fn data_if_any(&self) -> Option<&FileData> {
+        self.data.get().map(|data| &**data)
+    }
+
+    /// Whether the kernel's pages are those of `version`; from now on they are.
+    pub(crate) fn cache(&self, version: u64) -> bool {
+        self.node.lock().cached.replace(version) == Some(version)
+    }
+
+    /// The version that the kernel's pages are of.
+    pub(crate) fn cached(&self) -> Option<u64> {
+        self.node.lock().cached
+    }
+
+    /// Says which version the kernel's pages are of; `None`: of no single one.
+    pub(crate) fn set_cached(&self, version: Option<u64>) {
+        self.node.lock().cached = version;
+    }
+
+    /// One more handle, of which the namespace knows.
+    pub(crate) fn add_handle(&self) {
+        let mut node = self.node.lock();
+        node.handles += 1;
+        node.held = true;
+    }
+
+    /// One handle less. Returns how many are left.
+    pub(crate) fn drop_handle(&self) -> u32 {
+        let mut node = self.node.lock();
+        node.handles = node.handles.saturating_sub(1);
+        node.handles
+    }
+
+    /// Whether a program has the file open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.node.lock().handles > 0
+    }
+
+    /// Whether the namespace takes the file for open by this mount.
+    pub(crate) fn held(&self) -> bool {
+        self.node.lock().held
+    }
+
+    /// Whether the namespace has to be told that the last handle is gone.
+    pub(crate) fn to_release(&self) -> bool {
+        let node = self.node.lock();
+        node.held && node.handles == 0
+    }
+
+    /// The namespace was told.
+    pub(crate) fn released(&self) {
+        self.node.lock().held = false;
+    }
+
+    fn unused(&self) -> bool {
+        let node = self.node.lock();
+        node.lookups == 0 && node.handles == 0 && !node.held && self.id != ROOT
+    }
+}
+
+/// All inodes that are known; see the module.
+pub(crate) struct InodeTable {
+    inodes: DashMap<u64, Arc<Inode>>,
+    /// Grows with every change that this mount makes. An answer to a question asked before a change
+    /// may be older than what is known since.
+    epochs: Arc<AtomicU64>,
+}
+
+impl InodeTable {
+    /// A table that knows `/`.
+    pub(crate) fn new(root: wire::InodeRow) -> Self {
+        let place = wire::InodeRef {
+            dir: Some(ROOT_DIR),
+            name: Bytes::new(),
+            object_id: ROOT,
+        };
+        let (inodes, epochs) = (DashMap::new(), Arc::new(AtomicU64::new(0)));
+        inodes.insert(ROOT, Arc::new(Inode::new(place, root, epochs.clone())));
+        Self { inodes, epochs }
+    }
+
+    /// The inode with that number; ESTALE when it was forgotten.
+    pub(crate) fn get(&self, ino: u64) -> Result<Arc<Inode>> {
+        self.peek(ino).ok_or_else(|| Errno::ESTALE.into())
+    }
+
+    /// The inode with that number, if it is known.
+    pub(crate) fn peek(&self, ino: u64) -> Option<Arc<Inode>> {
+        self.inodes.get(&ino).map(|found| found.value().clone())
+    }
+
+    /// The epoch, to note before a question to the namespace.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epochs.load(Ordering::Acquire)
+    }
+
+    /// Takes an inode in answer to a question that was asked at the epoch `asked`, and counts one
+    /// lookup by the kernel.
+    pub(crate) fn remember(&self, found: wire::Inode, asked: u64) -> Result<Arc<Inode>> {
+        let (Some(place), Some(row)) = (found.r#ref, found.row) else {
+            return Err(FsError::from(Errno::EPROTO));
+        };
+        let id = place.object_id;
+        match self.inodes.entry(id) {
+            Entry::Vacant(vacant) => {
+                let inode = Arc::new(Inode::new(place, row, self.epochs.clone()));
+                inode.node.lock().lookups = 1;
+                vacant.insert(inode.clone());
+                Ok(inode)
+            }
+            Entry::Occupied(known) => {
+                let inode = known.get().clone();
+                inode.heard(Some(row), asked);
+                let mut node = inode.node.lock();
+                node.lookups += 1;
+                if node.moved <= asked && id != ROOT {
+                    node.dir = place.dir.unwrap_or(ROOT_DIR);
+                    node.name = place.name;
+                    node.nameless = false;
+                }
+                drop(node);
+                Ok(inode)
+            }
+        }
+    }
+
+    /// The kernel forgets `count` lookups.
+    pub(crate) fn forget(&self, ino: u64, count: u64) {
+        if let Some(inode) = self.peek(ino) {
+            let mut node = inode.node.lock();
+            node.lookups = node.lookups.saturating_sub(count);
+        }
+        self.drop_unused(ino);
+    }
+
+    /// Forgets the inode if neither the kernel nor a handle knows it.
+    pub(crate) fn drop_unused(&self, ino: u64) {
+        self.inodes.remove_if(&ino, |_, inode| inode.unused());
+    }
+
+    /// The inode has a new place, by a rename of this mount.
+    pub(crate) fn moved(&self, ino: u64, dir: wire::DirRef, name: Bytes) {
+        let Some(inode) = self.peek(ino) else { return };
+        let mut node = inode.node.lock();
+        (node.dir, node.name, node.moved) = (dir, name, inode.next_epoch());
+    }
+
+    /// The inode lost a name; `left` are those that it still has, if that was told.
+    pub(crate) fn lost_name(&self, ino: u64, left: Option<u32>) {
+        let Some(inode) = self.peek(ino) else { return };
+        let mut node = inode.node.lock();
+        let directory = node.row.kind() == wire::InodeKind::Directory;
+        let left = left.unwrap_or(if directory {
+            0
+        } else {
+            node.row.nlink.saturating_sub(1)
+        });
+        node.row.nlink = left;
+        node.nameless = left == 0;
+        node.moved = inode.next_epoch();
+    }
+
+    /// The inode at a place, if it is known.
+    pub(crate) fn at(&self, dir: &wire::DirRef, name: &[u8]) -> Option<Arc<Inode>> {
+        self.inodes
+            .iter()
+            .map(|entry| entry.value().clone())
+            .find(|inode| {
+                let node = inode.node.lock();
+                node.dir == *dir && node.name == name && !node.nameless
+            })
+    }
+
+    /// Inodes that programs have open.
+    pub(crate) fn open(&self) -> Vec<Arc<Inode>> {
+        self.inodes
+            .iter()
+            .map(|entry| entry.value().clone())
+            .filter(|inode| inode.held())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "inode_test.rs"]
+mod tests;

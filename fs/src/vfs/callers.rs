@@ -1,0 +1,116 @@
+//! On whose behalf the namespace is asked: the user who made the system call.
+
+use std::future::Future;
+
+use dashmap::DashMap;
+use nix::errno::Errno;
+use ozone_client::{ClientError, Namespace};
+use ozone_common::caller::{Caller, group_name, user_name};
+
+use crate::errno::{FsError, Result};
+use crate::vfs::{Vfs, Who};
+
+/// Users that have been seen, ready to ask with.
+pub(crate) struct Callers {
+    namespace: Namespace,
+    known: DashMap<(u32, u32), Namespace>,
+}
+
+impl Callers {
+    pub(crate) fn new(namespace: Namespace) -> Self {
+        Self {
+            namespace,
+            known: DashMap::new(),
+        }
+    }
+
+    /// The namespace as user and primary group see it.
+    async fn namespace(&self, who: &Who) -> Namespace {
+        let key = (who.uid, who.gid);
+        if let Some(known) = self.known.get(&key) {
+            return known.value().clone();
+        }
+        let namespace = self.namespace_of(who, vec![who.gid]).await;
+        self.known.insert(key, namespace.clone());
+        namespace
+    }
+
+    /// The namespace as the process sees it, with all of its groups; `None` when it has no others.
+    async fn namespace_with_groups(&self, who: &Who) -> Option<Namespace> {
+        let status = tokio::fs::read_to_string(format!("/proc/{}/status", who.pid))
+            .await
+            .ok()?;
+        let gids = groups_of(&status);
+        if gids.iter().all(|gid| *gid == who.gid) {
+            return None;
+        }
+        Some(self.namespace_of(who, gids).await)
+    }
+
+    async fn namespace_of(&self, who: &Who, gids: Vec<u32>) -> Namespace {
+        let Who { uid, gid, .. } = *who;
+        // Names may come from a directory server.
+        let names = tokio::task::spawn_blocking(move || {
+            let groups = gids.iter().map(|gid| group_name(*gid)).collect();
+            Caller {
+                user: user_name(uid),
+                groups,
+                uid,
+                gid,
+                gids,
+                remote: None,
+            }
+        });
+        match names.await {
+            Ok(caller) => self.namespace.for_caller(&caller),
+            Err(_) => self.namespace.clone(),
+        }
+    }
+}
+
+/// The supplementary groups in `/proc/<pid>/status`.
+fn groups_of(status: &str) -> Vec<u32> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Groups:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .filter_map(|gid| gid.parse().ok())
+        .collect()
+}
+
+impl Vfs {
+    /// Asks the namespace on behalf of `who`. A user whom the primary group does not get in is
+    /// tried again with all groups of the process, which cost a look into `/proc`.
+    pub(crate) async fn act<T, F, Fut>(&self, who: &Who, call: F) -> Result<T>
+    where
+        F: Fn(Namespace) -> Fut,
+        Fut: Future<Output = Result<T, ClientError>>,
+    {
+        let error = match call(self.callers.namespace(who).await).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => FsError::from(error),
+        };
+        if who.uid == 0 || !(error.is(Errno::EACCES) || error.is(Errno::EPERM)) {
+            return Err(error);
+        }
+        match self.callers.namespace_with_groups(who).await {
+            Some(namespace) => Ok(call(namespace).await?),
+            None => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_come_from_the_process() {
+        let status = "Name:\tcat\nUid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nVmPeak:\t1 kB\n";
+        assert_eq!(groups_of(status), [4, 24, 1000]);
+        assert_eq!(groups_of("Name:\tcat\nGroups:\t \n"), [0u32; 0]);
+        assert_eq!(groups_of(""), [0u32; 0]);
+    }
+}

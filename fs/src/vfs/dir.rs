@@ -1,0 +1,366 @@
+//! opendir, readdir and readdirplus.
+//!
+//! A handle walks its directory in pages of the namespace's, in order of names, and holds two of
+//! them: memory is bounded whatever the size of the directory. Positions are ordinals. Where each
+//! page began is remembered by name, so that a program that seeks back far reads on from there.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nix::errno::Errno;
+
+use crate::attr::Attr;
+use crate::errno::{FsError, Result};
+use crate::inode::Inode;
+use crate::vfs::{Vfs, Who};
+use crate::wire;
+
+/// Entries that are asked for at a time.
+const PAGE: u32 = 1000;
+/// Pages that a handle holds.
+const PAGES: usize = 2;
+/// Positions of `.` and `..`.
+const DOTS: u64 = 2;
+
+/// An open directory.
+pub struct DirHandle {
+    inode: Arc<Inode>,
+    cursor: tokio::sync::Mutex<Cursor>,
+}
+
+/// One name of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DirEntry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// Position behind it, from which to read on.
+    pub next: u64,
+    /// Attributes; only number and kind are right for `.`, `..` and where they were not asked for.
+    pub attr: Attr,
+}
+
+/// Takes an entry; true when there was no room for it.
+pub type Sink<'a> = dyn FnMut(DirEntry<'_>) -> bool + Send + 'a;
+
+impl Vfs {
+    /// Opens a directory.
+    pub fn open_dir(&self, ino: u64) -> Result<u64> {
+        let inode = self.inodes.get(ino)?;
+        if !inode.is_directory() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        Ok(self.handles.add_dir(DirHandle {
+            inode,
+            cursor: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Closes a directory.
+    pub fn release_dir(&self, handle: u64) {
+        self.handles.remove_dir(handle);
+    }
+
+    /// Gives entries from `position` on to `sink`, in order, until it is full or all were given.
+    /// With `plus`, attributes are right and every entry taken counts as a lookup.
+    pub async fn read_dir(
+        &self,
+        who: &Who,
+        handle: u64,
+        position: u64,
+        plus: bool,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
+        let handle = self.handles.dir(handle)?;
+        let mut cursor = handle.cursor.lock().await;
+        if position == 0 {
+            *cursor = Cursor::default();
+        }
+        if self.dots(&handle.inode, position, sink) {
+            return Ok(());
+        }
+        let dir = handle.inode.children();
+        let mut index = position.saturating_sub(DOTS);
+        let start = index;
+        loop {
+            let asked = self.inodes.epoch();
+            let fetch = |after: Bytes| {
+                self.act(who, move |ns| {
+                    let after = after.clone();
+                    async move { ns.read_dir(dir, &after, PAGE).await }
+                })
+            };
+            let page = match cursor.page_of(index, fetch).await {
+                Ok(page) => page,
+                // A directory that was removed while open reads as empty.
+                Err(error) if handle.inode.nameless() && error.is(Errno::ENOENT) => return Ok(()),
+                // What was given counts; the next call meets the failure again.
+                Err(_) if index > start => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let Some((entries, first)) = page else {
+                return Ok(());
+            };
+            for entry in entries.iter().skip(skip(index, first)) {
+                index += 1;
+                if self.give(entry, index + DOTS, plus, asked, sink)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Gives `.` and `..`; true when the sink is full.
+    fn dots(&self, inode: &Inode, position: u64, sink: &mut Sink<'_>) -> bool {
+        let own = inode.attr();
+        let parent = Attr {
+            ino: inode.parent().parent_id,
+            ..own
+        };
+        let dots: [(&[u8], Attr); 2] = [(b".", own), (b"..", parent)];
+        (0..)
+            .zip(dots)
+            .skip_while(|(at, _)| *at < position)
+            .any(|(at, (name, attr))| {
+                sink(DirEntry {
+                    name,
+                    next: at + 1,
+                    attr,
+                })
+            })
+    }
+
+    fn give(
+        &self,
+        entry: &wire::Inode,
+        next: u64,
+        plus: bool,
+        asked: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool> {
+        let (Some(place), Some(row)) = (&entry.r#ref, &entry.row) else {
+            return Err(FsError::from(Errno::EPROTO));
+        };
+        let attr = if plus {
+            self.inodes.remember(entry.clone(), asked)?.attr()
+        } else {
+            Attr::of(place.object_id, row)
+        };
+        let full = sink(DirEntry {
+            name: &place.name,
+            next,
+            attr,
+        });
+        if full && plus {
+            self.inodes.forget(place.object_id, 1);
+        }
+        Ok(full)
+    }
+}
+
+fn skip(index: u64, first: u64) -> usize {
+    usize::try_from(index - first).unwrap_or(usize::MAX)
+}
+
+/// Entries with their first ordinal.
+struct Page {
+    first: u64,
+    entries: Vec<wire::Inode>,
+    more: bool,
+}
+
+impl Page {
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+}
+
+/// Where a handle is in its directory.
+#[derive(Default)]
+struct Cursor {
+    pages: VecDeque<Page>,
+    /// Ordinal and predecessor's name of the first entry of every page so far.
+    marks: Vec<(u64, Bytes)>,
+}
+
+impl Cursor {
+    /// The entries of the page that has the entry `index`, and their first ordinal; `None` past the
+    /// end. `fetch` asks for the entries after a name.
+    async fn page_of<F, Fut>(
+        &mut self,
+        index: u64,
+        mut fetch: F,
+    ) -> Result<Option<(&[wire::Inode], u64)>>
+    where
+        F: FnMut(Bytes) -> Fut,
+        Fut: Future<Output = Result<(Vec<wire::Inode>, bool)>>,
+    {
+        loop {
+            if let Some(at) = self
+                .pages
+                .iter()
+                .position(|page| (page.first..page.end()).contains(&index))
+            {
+                let page = &self.pages[at];
+                return Ok(Some((&page.entries, page.first)));
+            }
+            let Some((first, after)) = self.before(index) else {
+                return Ok(None);
+            };
+            let (entries, more) = fetch(after.clone()).await?;
+            if entries.is_empty() {
+                return Ok(None);
+            }
+            self.keep(
+                Page {
+                    first,
+                    entries,
+                    more,
+                },
+                after,
+            );
+        }
+    }
+
+    /// From where to read on towards the entry `index`: an ordinal and the name before it.
+    fn before(&mut self, index: u64) -> Option<(u64, Bytes)> {
+        let follows = self.pages.back().is_some_and(|page| page.end() <= index);
+        if let (true, Some(last)) = (follows, self.pages.back()) {
+            let name = last.entries.last().and_then(|entry| entry.r#ref.as_ref());
+            return name
+                .filter(|_| last.more)
+                .map(|place| (last.end(), place.name.clone()));
+        }
+        self.pages.clear();
+        let mark = self.marks.iter().rev().find(|(first, _)| *first <= index);
+        Some(mark.cloned().unwrap_or_default())
+    }
+
+    fn keep(&mut self, page: Page, after: Bytes) {
+        if self
+            .marks
+            .last()
+            .is_none_or(|(first, _)| *first < page.first)
+        {
+            self.marks.push((page.first, after));
+        }
+        if self.pages.len() == PAGES {
+            self.pages.pop_front();
+        }
+        self.pages.push_back(page);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A directory that answers pages of three.
+    struct Listing {
+        names: BTreeSet<Vec<u8>>,
+        asked: Cell<usize>,
+    }
+
+    impl Listing {
+        fn of(count: usize) -> Self {
+            let names = (0..count)
+                .map(|i| format!("f{i:04}").into_bytes())
+                .collect();
+            Self {
+                names,
+                asked: Cell::new(0),
+            }
+        }
+
+        fn page(&self, after: &Bytes) -> (Vec<wire::Inode>, bool) {
+            self.asked.set(self.asked.get() + 1);
+            let mut rest = self.names.iter().filter(|name| ***name > **after);
+            let page = rest.by_ref().take(3).map(|name| {
+                let place = wire::InodeRef {
+                    name: name.clone().into(),
+                    ..Default::default()
+                };
+                wire::Inode {
+                    r#ref: Some(place),
+                    row: Some(wire::InodeRow::default()),
+                }
+            });
+            let page = page.collect();
+            (page, rest.next().is_some())
+        }
+    }
+
+    async fn at(cursor: &mut Cursor, listing: &Listing, index: u64) -> Option<String> {
+        let page = cursor
+            .page_of(index, |after| async move { Ok(listing.page(&after)) })
+            .await
+            .unwrap();
+        let (entries, first) = page?;
+        let name = entries[skip(index, first)]
+            .r#ref
+            .as_ref()
+            .unwrap()
+            .name
+            .to_vec();
+        Some(String::from_utf8(name).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_name_comes_once_and_memory_stays_bounded() {
+        let listing = Listing::of(100);
+        let mut cursor = Cursor::default();
+        for index in 0..100 {
+            assert_eq!(
+                at(&mut cursor, &listing, index).await.unwrap(),
+                format!("f{index:04}")
+            );
+            assert!(cursor.pages.len() <= PAGES);
+        }
+        assert_eq!(at(&mut cursor, &listing, 100).await, None);
+        assert_eq!(listing.asked.get(), 34);
+    }
+
+    #[tokio::test]
+    async fn names_removed_behind_the_reader_hide_none_before_it() {
+        let mut listing = Listing::of(30);
+        let mut cursor = Cursor::default();
+        for index in 0..30 {
+            let name = at(&mut cursor, &listing, index).await.unwrap();
+            assert_eq!(name, format!("f{index:04}"));
+            listing.names.remove(name.as_bytes());
+        }
+        assert_eq!(at(&mut cursor, &listing, 30).await, None);
+    }
+
+    #[tokio::test]
+    async fn seeking_back_reads_on_from_a_remembered_page() {
+        let listing = Listing::of(100);
+        let mut cursor = Cursor::default();
+        for index in 0..60 {
+            at(&mut cursor, &listing, index).await;
+        }
+        let asked = listing.asked.get();
+        assert_eq!(at(&mut cursor, &listing, 56).await.unwrap(), "f0056");
+        assert_eq!(listing.asked.get(), asked);
+        assert_eq!(at(&mut cursor, &listing, 31).await.unwrap(), "f0031");
+        assert_eq!(listing.asked.get(), asked + 1);
+        assert_eq!(at(&mut cursor, &listing, 70).await.unwrap(), "f0070");
+    }
+
+    #[tokio::test]
+    async fn an_empty_directory_ends_at_once() {
+        let listing = Listing::of(0);
+        assert_eq!(at(&mut Cursor::default(), &listing, 0).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_position_past_the_end_ends() {
+        let listing = Listing::of(10);
+        assert_eq!(at(&mut Cursor::default(), &listing, 50).await, None);
+    }
+}

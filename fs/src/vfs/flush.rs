@@ -1,0 +1,292 @@
+//! From memory to the cluster: pieces go to the file's writer, the writer makes them durable on
+//! datanodes and says where they are, and the namespace makes them part of the file. fsync and
+//! close wait for it; age and memory pressure start it in the background.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use nix::errno::Errno;
+use ozone_client::FileWriter;
+use tokio::sync::watch;
+
+use crate::data::FileData;
+use crate::errno::{FsError, Result};
+use crate::handle::FileHandle;
+use crate::inode::Inode;
+use crate::vfs::Vfs;
+use crate::vfs::dirty::Piece;
+use crate::wire;
+
+/// Written bytes are committed at about this age.
+const AGE: Duration = Duration::from_secs(1);
+/// How often ages are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Extents in one commit at most.
+const EXTENTS: usize = 4096;
+/// Files that are flushed at a time in the background.
+const FLUSHING: usize = 8;
+
+impl Vfs {
+    /// fsync: everything that was written to the file before is durable and committed.
+    pub async fn fsync(&self, handle: u64) -> Result<()> {
+        let file = self.handles.file(handle)?;
+        self.write_out(&file.inode).await;
+        self.report(&file)
+    }
+
+    /// close(2) of one descriptor: as fsync, so that other clients see the data and the program
+    /// hears of failures.
+    pub async fn flush(&self, handle: u64) -> Result<()> {
+        let file = self.handles.file(handle)?;
+        if !file.writable {
+            return Ok(());
+        }
+        self.write_out(&file.inode).await;
+        self.report(&file)
+    }
+
+    /// The failure that this handle has not told yet.
+    pub(crate) fn report(&self, file: &FileHandle) -> Result<()> {
+        let Some(data) = file.inode.data_if_any() else {
+            return Ok(());
+        };
+        let pending = data.pending.lock();
+        let seen = file
+            .failures_seen
+            .swap(pending.failures(), Ordering::AcqRel);
+        pending.failure_since(seen).map_or(Ok(()), Err)
+    }
+
+    /// Commits what is pending of a file. How it went is remembered there for the handles.
+    pub(crate) async fn write_out(&self, inode: &Inode) {
+        let Some(data) = inode.data_if_any() else {
+            return;
+        };
+        let mut writer = data.writer.lock().await;
+        if !data.pending.lock().is_clean() {
+            self.write_out_locked(inode, data, &mut writer).await;
+        }
+    }
+
+    async fn write_out_locked(
+        &self,
+        inode: &Inode,
+        data: &FileData,
+        writer: &mut Option<FileWriter>,
+    ) {
+        let mut outcome = self.send_and_commit(inode, data, writer).await;
+        if let Err(error) = &outcome
+            && (error.is(Errno::EIO) || error.is(Errno::ESTALE))
+        {
+            // A writer dies with its session; a new one may do what the old could not.
+            tracing::warn!(inode = inode.id, %error, "a flush failed and is tried again");
+            outcome = self.send_and_commit(inode, data, writer).await;
+        }
+        let freed = match outcome {
+            Ok(()) => data.pending.lock().committed(),
+            Err(error) => {
+                tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
+                inode.set_cached(None);
+                data.pending.lock().failed(error)
+            }
+        };
+        self.budget.give(freed);
+        self.dirty
+            .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());
+    }
+
+    /// Hands everything to the writer and commits what it made durable.
+    async fn send_and_commit(
+        &self,
+        inode: &Inode,
+        data: &FileData,
+        writer: &mut Option<FileWriter>,
+    ) -> Result<()> {
+        let (pieces, replaced) = data.pending.lock().take_all();
+        self.budget.give(replaced);
+        let committed = match self.send(inode, writer, pieces).await {
+            Ok(extents) => self.commit_extents(inode, data, extents).await,
+            Err(error) => Err(error),
+        };
+        if committed.is_err() {
+            data.pending.lock().lost_writer();
+            if let Some(broken) = writer.take() {
+                broken.close().await;
+            }
+        }
+        committed
+    }
+
+    async fn send(
+        &self,
+        inode: &Inode,
+        writer: &mut Option<FileWriter>,
+        pieces: Vec<Piece>,
+    ) -> Result<Vec<wire::Extent>> {
+        let writer = self.writer(inode, writer).await?;
+        for (offset, bytes) in pieces {
+            writer.write(offset, bytes).await?;
+        }
+        Ok(writer.flush().await?)
+    }
+
+    /// Makes what the writer made durable part of the file. Many extents, as random writes leave
+    /// them, go in several commits, so that no command of the OM grows without bound.
+    async fn commit_extents(
+        &self,
+        inode: &Inode,
+        data: &FileData,
+        extents: Vec<wire::Extent>,
+    ) -> Result<()> {
+        let mtime_ns = data.pending.lock().mtime_ns().unwrap_or_default();
+        for part in extents.chunks(EXTENTS) {
+            let change = wire::CommitRequest {
+                extents: part.to_vec(),
+                mtime_ns,
+                ..Default::default()
+            };
+            self.commit(inode, change).await?;
+        }
+        Ok(())
+    }
+
+    async fn writer<'a>(
+        &self,
+        inode: &Inode,
+        writer: &'a mut Option<FileWriter>,
+    ) -> Result<&'a mut FileWriter> {
+        if let Some(writer) = writer {
+            return Ok(writer);
+        }
+        let session = self.session().await?;
+        let dir = inode.parent();
+        let bucket = wire::DirRef {
+            parent_id: dir.bucket_id,
+            ..dir
+        };
+        Ok(writer.insert(self.client.data().writer(bucket, &session)))
+    }
+
+    /// Makes a change part of the file. `change` says what; place and session are filled in.
+    pub(crate) async fn commit(
+        &self,
+        inode: &Inode,
+        mut change: wire::CommitRequest,
+    ) -> Result<()> {
+        change.session = self.session().await?.id();
+        // With nobody else's change in between, the kernel's pages are those of the new version.
+        let cached = inode.cached();
+        change.expected_data_version = cached;
+        let mut answer = self.send_commit(inode, &change).await;
+        let foreign =
+            cached.is_some() && answer.as_ref().is_err_and(|error| error.is(Errno::EAGAIN));
+        if foreign {
+            change.expected_data_version = None;
+            answer = self.send_commit(inode, &change).await;
+        }
+        let row = answer?.row;
+        let version = row.as_ref().map(|row| row.data_version);
+        inode.changed(row);
+        inode.set_cached(if cached.is_some() && !foreign {
+            version
+        } else {
+            None
+        });
+        Ok(())
+    }
+
+    async fn send_commit(
+        &self,
+        inode: &Inode,
+        change: &wire::CommitRequest,
+    ) -> Result<wire::Inode> {
+        let ask = |place| {
+            self.namespace.commit(wire::CommitRequest {
+                r#ref: Some(place),
+                ..change.clone()
+            })
+        };
+        self.at_place(inode, ask).await
+    }
+
+    /// Hands long runs of a file to its writer while there are any.
+    pub(crate) async fn pump(&self, inode: &Inode) {
+        let data = inode.data();
+        loop {
+            let mut writer = data.writer.lock().await;
+            let (pieces, replaced) = data.pending.lock().take_runs();
+            self.budget.give(replaced);
+            if pieces.is_empty() {
+                return;
+            }
+            self.pump_runs(inode, data, &mut writer, pieces).await;
+        }
+    }
+
+    async fn pump_runs(
+        &self,
+        inode: &Inode,
+        data: &FileData,
+        slot: &mut Option<FileWriter>,
+        pieces: Vec<Piece>,
+    ) {
+        let sent = async {
+            let writer = self.writer(inode, slot).await?;
+            for (offset, bytes) in pieces {
+                writer.write(offset, bytes).await?;
+            }
+            Ok::<_, FsError>(())
+        };
+        let failed = sent.await.is_err();
+        if failed {
+            data.pending.lock().lost_writer();
+            if let Some(broken) = slot.take() {
+                broken.close().await;
+            }
+        }
+        // What is in flight stays in memory until it is committed.
+        if failed || data.pending.lock().in_flight_bytes() >= self.budget.limit() / 4 {
+            self.write_out_locked(inode, data, slot).await;
+        }
+    }
+
+    /// Flushes files with uncommitted data that `wanted` picks.
+    pub(crate) async fn flush_dirty(&self, wanted: impl Fn(&Inode) -> bool) {
+        let files: Vec<_> = self
+            .dirty
+            .iter()
+            .map(|entry| entry.value().clone())
+            .filter(|inode| wanted(inode))
+            .collect();
+        stream::iter(&files)
+            .for_each_concurrent(FLUSHING, |inode| self.write_out(inode))
+            .await;
+    }
+
+    async fn flush_aged(&self) {
+        let now = self.now();
+        let aged = |inode: &Inode| {
+            inode
+                .data()
+                .pending
+                .lock()
+                .since()
+                .is_some_and(|since| now.saturating_sub(since) >= AGE)
+        };
+        self.flush_dirty(aged).await;
+    }
+}
+
+/// Flushes in the background, by age and when writers wait for memory, until `stop`.
+pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = vfs.clock.sleep(TICK) => vfs.flush_aged().await,
+            () = vfs.pressure.notified() => vfs.flush_dirty(|_| true).await,
+            _ = stop.changed() => return,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The filesystem without the kernel: what each system call does, as async methods with typed
+//! results. [`crate::fuse`] drives it from `/dev/fuse`; anything else may drive it as well.
+//!
+//! What it promises: names and attributes are the namespace's at the time of the call; a write is
+//! seen by every later read through this mount, is committed by `fsync` and by `flush` (close), and
+//! after about a second in any case; a failure to commit is told once to each handle of the file.
+//! Permission bits are checked by the kernel (`default_permissions`), not here.
+
+pub mod attr;
+pub mod budget;
+mod callers;
+pub mod create;
+pub mod dir;
+pub mod dirty;
+mod flush;
+mod lookup;
+pub mod open;
+mod read;
+mod rename;
+mod sessions;
+pub mod space;
+pub mod statfs;
+mod unlink;
+pub mod write;
+pub mod xattr;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use ozone_client::{Client, Namespace};
+use ozone_common::clock::{Clock, SystemClock};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, RwLock, mpsc, watch};
+
+use crate::attr::Attr;
+use crate::errno::Result;
+use crate::handle::HandleTable;
+use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
+use crate::vfs::budget::Budget;
+use crate::vfs::callers::Callers;
+use crate::vfs::sessions::Sessions;
+use crate::wire;
+
+pub use rename::{Name, Target};
+
+/// Who makes a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Process, whose other groups are looked up where they matter.
+    pub pid: u32,
+}
+
+/// What a [`Vfs`] may use and how the OM shows it to operators.
+#[derive(Debug, Clone)]
+pub struct VfsOptions {
+    /// Description of the session, such as host and mount point.
+    pub description: String,
+    /// Most bytes of written, uncommitted data.
+    pub dirty_limit: usize,
+}
+
+/// The filesystem; see the module.
+pub struct Vfs {
+    client: Client,
+    namespace: Namespace,
+    callers: Callers,
+    sessions: Sessions,
+    inodes: InodeTable,
+    handles: HandleTable,
+    budget: Budget,
+    /// Files with uncommitted data.
+    dirty: DashMap<u64, Arc<Inode>>,
+    /// Wakes the flusher when writers wait for memory.
+    pressure: Notify,
+    /// Held, shared, by renames on their way.
+    renaming: RwLock<()>,
+    releases: mpsc::UnboundedSender<Arc<Inode>>,
+    stop: watch::Sender<bool>,
+    clock: Arc<dyn Clock>,
+    /// Where tasks run that are started by threads of the kernel's requests.
+    runtime: Handle,
+}
+
+impl Vfs {
+    /// Opens a session with the OM and starts the background work of a mount.
+    pub async fn start(client: Client, options: VfsOptions) -> Result<Arc<Self>> {
+        let namespace = client.namespace().clone();
+        let sessions = Sessions::open(&client, options.description).await?;
+        let place = wire::InodeRef {
+            dir: Some(ROOT_DIR),
+            name: bytes::Bytes::new(),
+            object_id: ROOT,
+        };
+        let root = namespace.get_attr(place).await?;
+        let (releases, queue) = mpsc::unbounded_channel();
+        let vfs = Arc::new(Self {
+            callers: Callers::new(namespace.clone()),
+            namespace,
+            client,
+            sessions,
+            inodes: InodeTable::new(root.row.unwrap_or_default()),
+            handles: HandleTable::default(),
+            budget: Budget::new(options.dirty_limit),
+            dirty: DashMap::new(),
+            pressure: Notify::new(),
+            renaming: RwLock::default(),
+            releases,
+            stop: watch::Sender::new(false),
+            clock: Arc::new(SystemClock::new()),
+            runtime: Handle::current(),
+        });
+        tokio::spawn(flush::flusher(vfs.clone(), vfs.stop.subscribe()));
+        tokio::spawn(open::releaser(vfs.clone(), queue, vfs.stop.subscribe()));
+        Ok(vfs)
+    }
+
+    /// Commits everything that was written.
+    pub async fn sync(self: &Arc<Self>) {
+        self.flush_dirty(|_| true).await;
+    }
+
+    /// Commits everything, ends the background work and closes the session.
+    pub async fn shutdown(self: &Arc<Self>) {
+        self.sync().await;
+        self.stop.send_replace(true);
+        self.sessions.close().await;
+    }
+
+    /// The kernel forgets `count` lookups of an inode.
+    pub fn forget(&self, ino: u64, count: u64) {
+        self.inodes.forget(ino, count);
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Takes an answer that names an inode, and counts one lookup.
+    fn looked(&self, found: wire::Inode, asked: u64) -> Result<Attr> {
+        Ok(self.inodes.remember(found, asked)?.attr())
+    }
+}

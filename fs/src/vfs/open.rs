@@ -1,0 +1,166 @@
+//! open and release. The namespace is told of every file that this mount has open, so that one
+//! which is unlinked meanwhile lives on; it hears of the end in batches, a moment later, so that
+//! a file that is opened again and again costs no more than its opens.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use nix::libc;
+use ozone_client::Session;
+use tokio::sync::{mpsc, watch};
+
+use crate::errno::Result;
+use crate::handle::FileHandle;
+use crate::inode::Inode;
+use crate::vfs::{Vfs, Who};
+use crate::wire::InodeRef;
+
+/// How long ends of opens are gathered.
+const GATHER: Duration = Duration::from_millis(100);
+/// Writers that are closed at a time.
+const CLOSING: usize = 16;
+
+/// An open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Number of the handle.
+    pub handle: u64,
+    /// Whether the pages that the kernel has of the file are still right.
+    pub keep_cache: bool,
+}
+
+impl Vfs {
+    /// Opens a file with the flags of open(2), those about creation left out.
+    pub async fn open(&self, who: &Who, ino: u64, flags: i32) -> Result<Opened> {
+        let inode = self.inodes.get(ino)?;
+        let session = self.session().await?;
+        let _opening = inode.opening.lock().await;
+        session.track_open(inode.id);
+        let (id, write, asked) = (session.id(), is_writable(flags), inode.epoch());
+        let ask = |place: InodeRef| {
+            self.act(who, move |ns| {
+                let place = place.clone();
+                async move { ns.open(place, id, write).await }
+            })
+        };
+        let opened = self.at_place(&inode, ask).await;
+        match opened {
+            Ok(found) => inode.heard(found.row, asked),
+            Err(error) => {
+                if !inode.held() {
+                    session.track_close(inode.id);
+                }
+                return Err(error);
+            }
+        }
+        Ok(self.add_handle(&inode, write))
+    }
+
+    /// Opens a file that `session` has just made.
+    pub(crate) fn opened_new(&self, session: &Session, inode: &Arc<Inode>, flags: i32) -> Opened {
+        session.track_open(inode.id);
+        self.add_handle(inode, is_writable(flags))
+    }
+
+    fn add_handle(&self, inode: &Arc<Inode>, writable: bool) -> Opened {
+        inode.add_handle();
+        let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
+        let seen = inode
+            .data_if_any()
+            .map_or(0, |data| data.pending.lock().failures());
+        let handle = FileHandle {
+            inode: inode.clone(),
+            writable,
+            failures_seen: AtomicU64::new(seen),
+        };
+        Opened {
+            handle: self.handles.add_file(handle),
+            keep_cache,
+        }
+    }
+
+    /// The last descriptor of a handle is closed and its mappings are gone.
+    pub async fn release(self: &Arc<Self>, handle: u64) -> Result<()> {
+        let file = self.handles.remove_file(handle)?;
+        if file.inode.drop_handle() > 0 {
+            return Ok(());
+        }
+        // What a mapping wrote after the last close.
+        self.write_out(&file.inode).await;
+        if let Err(error) = self.report(&file) {
+            tracing::warn!(inode = file.inode.id, %error, "data written through a mapping was lost");
+        }
+        // The receiver ends with the mount, and so does the session with all that it holds.
+        let _ = self.releases.send(file.inode.clone());
+        Ok(())
+    }
+
+    async fn release_all(&self, mut batch: Vec<Arc<Inode>>) {
+        batch.sort_by_key(|inode| inode.id);
+        batch.dedup_by_key(|inode| inode.id);
+        let session = self.session_as_it_is();
+        let (mut ids, mut held) = (Vec::new(), Vec::new());
+        for inode in &batch {
+            let opening = inode.opening.lock().await;
+            if inode.to_release() {
+                session.track_close(inode.id);
+                ids.push(inode.id);
+                held.push((inode, opening));
+            }
+        }
+        stream::iter(&held)
+            .for_each_concurrent(CLOSING, |(inode, _)| close_data(inode))
+            .await;
+        if !ids.is_empty() {
+            // What the OM does not hear of now, it learns from the next announcement of opens.
+            if let Err(error) = self.namespace.release(session.id(), ids).await {
+                tracing::warn!(%error, "closed files are still held open by the OM");
+            }
+        }
+        for (inode, opening) in held {
+            inode.released();
+            drop(opening);
+            self.inodes.drop_unused(inode.id);
+        }
+    }
+}
+
+/// Gives up what reading and writing a file took.
+async fn close_data(inode: &Inode) {
+    let Some(data) = inode.data_if_any() else {
+        return;
+    };
+    *data.reader.lock() = None;
+    let writer = data.writer.lock().await.take();
+    if let Some(writer) = writer {
+        writer.close().await;
+    }
+}
+
+fn is_writable(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// Tells the OM, in batches, of files that nobody has open any more, until `stop`.
+pub(crate) async fn releaser(
+    vfs: Arc<Vfs>,
+    mut queue: mpsc::UnboundedReceiver<Arc<Inode>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let first = tokio::select! {
+            first = queue.recv() => first,
+            _ = stop.changed() => return,
+        };
+        let Some(first) = first else { return };
+        vfs.clock.sleep(GATHER).await;
+        let mut batch = vec![first];
+        while let Ok(next) = queue.try_recv() {
+            batch.push(next);
+        }
+        vfs.release_all(batch).await;
+    }
+}

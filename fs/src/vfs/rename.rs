@@ -1,0 +1,74 @@
+//! rename, with NOREPLACE and EXCHANGE.
+
+use bytes::Bytes;
+
+use crate::errno::Result;
+use crate::vfs::lookup::check_name;
+use crate::vfs::{Vfs, Who};
+use crate::wire::RenameRequest;
+
+/// A name in a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a> {
+    /// Inode number of the directory.
+    pub parent: u64,
+    /// The name.
+    pub name: &'a [u8],
+}
+
+/// What becomes of a target that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// It is replaced where POSIX allows it.
+    Replace,
+    /// EEXIST.
+    Keep,
+    /// It takes the other name; ENOENT when there is none.
+    Exchange,
+}
+
+impl Vfs {
+    /// Moves `from` to `to`, at once for every client.
+    pub async fn rename(
+        &self,
+        who: &Who,
+        from: Name<'_>,
+        to: Name<'_>,
+        target: Target,
+    ) -> Result<()> {
+        check_name(to.name)?;
+        let from_dir = self.inodes.get(from.parent)?.children();
+        let to_dir = self.inodes.get(to.parent)?.children();
+        let (from_name, to_name) = (
+            Bytes::copy_from_slice(from.name),
+            Bytes::copy_from_slice(to.name),
+        );
+        let request = RenameRequest {
+            from_dir: Some(from_dir),
+            from_name: from_name.clone(),
+            to_dir: Some(to_dir),
+            to_name: to_name.clone(),
+            no_replace: target == Target::Keep,
+            exchange: target == Target::Exchange,
+            keep_for: Vec::new(),
+        };
+        let _renaming = self.renaming.read().await;
+        let exchanged = (target == Target::Exchange)
+            .then(|| self.inodes.at(&to_dir, to.name))
+            .flatten();
+        let answer = self
+            .act(who, |ns| {
+                let request = request.clone();
+                async move { ns.rename(request).await }
+            })
+            .await?;
+        if let Some(other) = exchanged {
+            self.inodes.moved(other.id, from_dir, from_name);
+        }
+        if answer.replaced_id != 0 && answer.replaced_id != answer.object_id {
+            self.inodes.lost_name(answer.replaced_id, None);
+        }
+        self.inodes.moved(answer.object_id, to_dir, to_name);
+        Ok(())
+    }
+}

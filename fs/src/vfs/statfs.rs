@@ -1,0 +1,47 @@
+//! statfs.
+
+use crate::errno::Result;
+use crate::vfs::Vfs;
+
+/// Unit of the block counts, bytes.
+pub const BLOCK: u32 = 4096;
+/// Object ids end here; each is used once.
+const IDS: u64 = 1 << 48;
+
+/// Space and inodes, as statfs(2) says them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatFs {
+    /// Blocks of [`BLOCK`] bytes in all.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub free: u64,
+    /// Blocks that may be written.
+    pub available: u64,
+    /// Inodes in all, used or not.
+    pub files: u64,
+    /// Inodes that can still be made.
+    pub files_free: u64,
+}
+
+impl Vfs {
+    /// Space and inodes where `ino` is: of its bucket or volume if they have a quota, else of the
+    /// cluster.
+    pub async fn stat_fs(&self, ino: u64) -> Result<StatFs> {
+        let inode = self.inodes.get(ino)?;
+        let dir = if inode.is_directory() {
+            inode.children()
+        } else {
+            inode.parent()
+        };
+        let stat = self.namespace.stat_fs(dir).await?;
+        let blocks = |bytes: u64| bytes / u64::from(BLOCK);
+        let files_free = IDS.saturating_sub(stat.files);
+        Ok(StatFs {
+            blocks: blocks(stat.capacity),
+            free: blocks(stat.capacity.saturating_sub(stat.used)),
+            available: blocks(stat.available),
+            files: stat.files + files_free,
+            files_free,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! unlink and rmdir. A file that is open here or on another mount lives on until its last close.
+
+use bytes::Bytes;
+
+use crate::errno::Result;
+use crate::vfs::lookup::check_name;
+use crate::vfs::{Vfs, Who};
+use crate::wire::UnlinkRequest;
+
+impl Vfs {
+    /// Removes the name of something that is no directory.
+    pub async fn unlink(&self, who: &Who, parent: u64, name: &[u8]) -> Result<()> {
+        self.remove(who, parent, name, false).await
+    }
+
+    /// Removes an empty directory; in a volume an empty bucket, in `/` an empty volume.
+    pub async fn rmdir(&self, who: &Who, parent: u64, name: &[u8]) -> Result<()> {
+        self.remove(who, parent, name, true).await
+    }
+
+    async fn remove(&self, who: &Who, parent: u64, name: &[u8], directory: bool) -> Result<()> {
+        check_name(name)?;
+        let request = UnlinkRequest {
+            dir: Some(self.inodes.get(parent)?.children()),
+            name: Bytes::copy_from_slice(name),
+            object_id: 0,
+            directory,
+            keep_for: Vec::new(),
+        };
+        let answer = self
+            .act(who, |ns| {
+                let request = request.clone();
+                async move { ns.unlink(request).await }
+            })
+            .await?;
+        self.inodes.lost_name(answer.object_id, Some(answer.nlink));
+        Ok(())
+    }
+}

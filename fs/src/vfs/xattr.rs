@@ -1,0 +1,88 @@
+//! Extended attributes.
+
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::errno::Result;
+use crate::inode::Inode;
+use crate::vfs::{Vfs, Who};
+use crate::wire::{SetAttrRequest, XAttr};
+
+/// Attributes that are the kernel's own business; POSIX ACLs are not kept.
+const SYSTEM: &[u8] = b"system.";
+/// Attributes that the kernel asks for at every write.
+const SECURITY: &[u8] = b"security.";
+
+impl Vfs {
+    /// The value of an attribute; ENODATA when there is none of that name.
+    pub async fn get_xattr(&self, ino: u64, name: &[u8]) -> Result<Bytes> {
+        let inode = self.inodes.get(ino)?;
+        check(name)?;
+        // The row of an open file is recent enough for the question before each write.
+        if !(name.starts_with(SECURITY) && inode.is_open()) {
+            self.refresh(&inode).await?;
+        }
+        value(&inode, name).ok_or_else(|| Errno::ENODATA.into())
+    }
+
+    /// All names, each ended by a NUL.
+    pub async fn list_xattrs(&self, ino: u64) -> Result<Bytes> {
+        let inode = self.inodes.get(ino)?;
+        self.refresh(&inode).await?;
+        Ok(inode.with_row(|row| {
+            let mut names = Vec::new();
+            for xattr in &row.xattrs {
+                names.extend_from_slice(&xattr.name);
+                names.push(0);
+            }
+            names.into()
+        }))
+    }
+
+    /// Sets an attribute; `flags` are those of setxattr(2).
+    pub async fn set_xattr(&self, who: &Who, ino: u64, xattr: XAttr, flags: i32) -> Result<()> {
+        let inode = self.inodes.get(ino)?;
+        check(&xattr.name)?;
+        if flags != 0 {
+            self.refresh(&inode).await?;
+            match (value(&inode, &xattr.name), flags) {
+                (Some(_), libc::XATTR_CREATE) => return Err(Errno::EEXIST.into()),
+                (None, libc::XATTR_REPLACE) => return Err(Errno::ENODATA.into()),
+                _ => {}
+            }
+        }
+        let request = SetAttrRequest {
+            set_xattrs: vec![xattr],
+            ..Default::default()
+        };
+        self.apply(who, &inode, request).await
+    }
+
+    /// Removes an attribute; ENODATA when there is none of that name.
+    pub async fn remove_xattr(&self, who: &Who, ino: u64, name: Bytes) -> Result<()> {
+        let inode = self.inodes.get(ino)?;
+        check(&name)?;
+        let request = SetAttrRequest {
+            remove_xattrs: vec![name],
+            ..Default::default()
+        };
+        self.apply(who, &inode, request).await
+    }
+}
+
+fn check(name: &[u8]) -> Result<()> {
+    if name.starts_with(SYSTEM) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    Ok(())
+}
+
+fn value(inode: &Inode, name: &[u8]) -> Option<Bytes> {
+    inode.with_row(|row| {
+        row.xattrs
+            .iter()
+            .find(|x| x.name == name)
+            .map(|x| x.value.clone())
+    })
+}
