@@ -11,6 +11,7 @@ pub mod http;
 pub mod ids;
 pub mod names;
 pub mod net;
+mod properties;
 pub mod rng;
 pub mod telemetry;
 pub mod units;

@@ -24,8 +24,8 @@ fn set(db: &Db, key: &str, value: &str, sync: bool) {
     db.write(&batch, sync).unwrap();
 }
 
-/// What a power cut leaves of a database that was never closed: its files as they are.
-fn pull_the_plug(from: &Path, to: &Path) {
+/// What a killed process leaves of a database: its files as they are.
+fn kill_and_copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -68,18 +68,18 @@ fn a_batch_takes_effect_as_a_whole_in_order() {
 }
 
 #[test]
-fn synced_writes_survive_a_power_cut() {
+fn a_database_that_was_never_closed_opens_with_all_its_writes() {
     let dir = tempfile::tempdir().unwrap();
     let (live, cut) = (dir.path().join("live"), dir.path().join("cut"));
     let db = open(&live, DbOptions::default());
-    set(&db, "a", "synced", true);
-    pull_the_plug(&live, &cut);
+    set(&db, "a", "kept", false);
+    kill_and_copy(&live, &cut);
     let after = open(&cut, DbOptions::default());
-    assert_eq!(NAMES.get(&after, "a").unwrap().as_deref(), Some("synced"));
+    assert_eq!(NAMES.get(&after, "a").unwrap().as_deref(), Some("kept"));
 }
 
 #[test]
-fn without_wal_a_power_cut_takes_what_came_after_the_last_flush_and_nothing_else() {
+fn without_wal_a_kill_takes_what_came_after_the_last_flush_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let (live, cut) = (dir.path().join("live"), dir.path().join("cut"));
     let db = open(&live, DbOptions::without_wal());
@@ -93,7 +93,7 @@ fn without_wal_a_power_cut_takes_what_came_after_the_last_flush_and_nothing_else
         prost::Message::encode_to_vec(&"flushed".to_owned())
     );
     assert!(db.get_flushed(NAMES.name(), b"b").unwrap().is_none());
-    pull_the_plug(&live, &cut);
+    kill_and_copy(&live, &cut);
     let after = open(&cut, DbOptions::without_wal());
     assert_eq!(NAMES.get(&after, "a").unwrap().as_deref(), Some("flushed"));
     assert!(!NAMES.contains(&after, "b").unwrap());
@@ -122,7 +122,7 @@ fn without_wal_memtables_that_fill_up_are_flushed_for_all_tables_at_one_moment()
         );
         db.write(&batch, false).unwrap();
     }
-    pull_the_plug(&live, &cut);
+    kill_and_copy(&live, &cut);
     let after = open(&cut, options);
     let last = COUNTS
         .get(&after, &0)
@@ -139,7 +139,7 @@ fn a_synced_write_without_wal_is_durable_too() {
     let (live, cut) = (dir.path().join("live"), dir.path().join("cut"));
     let db = open(&live, DbOptions::without_wal());
     set(&db, "a", "kept", true);
-    pull_the_plug(&live, &cut);
+    kill_and_copy(&live, &cut);
     let after = open(&cut, DbOptions::without_wal());
     assert_eq!(NAMES.get(&after, "a").unwrap().as_deref(), Some("kept"));
 }

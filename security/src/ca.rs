@@ -314,7 +314,7 @@ pub(crate) mod tests {
         let key = generate_key().unwrap();
         let greedy = authority_params(&grant(Role::Scm, 9, NOW)).unwrap();
         let mut asked = CertificateParams::default();
-        asked.is_ca = greedy.is_ca.clone();
+        asked.is_ca = greedy.is_ca;
         asked.key_usages = greedy.key_usages.clone();
         let request = asked.serialize_request(&key).unwrap();
         let grant = grant(Role::Datanode, 9, NOW);

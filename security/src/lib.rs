@@ -10,6 +10,7 @@
 
 pub mod ca;
 pub mod credentials;
+mod envelope;
 pub mod identity;
 pub mod secret_keys;
 pub mod tls;
