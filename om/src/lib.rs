@@ -1,1 +1,33 @@
-//! .
+//! The Ozone Manager: the namespace of volumes, buckets, keys, directories and files.
+//!
+//! A request travels [`service`] -> [`runner`] -> the log -> [`state_machine`] -> one file of
+//! [`ops`], or, when it only looks, [`runner`] -> [`reads`]. What is stored where is in [`tables`].
+
+pub mod apply;
+pub mod background;
+pub mod blocks;
+pub mod error;
+pub mod extents;
+pub mod file_map;
+pub mod key_info;
+pub mod key_path;
+pub mod layout;
+pub mod leader;
+pub mod namespace;
+pub mod opens;
+pub mod ops;
+pub mod reads;
+pub mod replies;
+pub mod rows;
+pub mod runner;
+pub mod server;
+pub mod service;
+pub mod services;
+pub mod state_machine;
+pub mod store;
+pub mod tables;
+pub mod tokens;
+pub mod unlink;
+
+pub use error::{OmError, Result};
+pub use server::{OmOptions, OmServer};

@@ -1,0 +1,171 @@
+//! What an operation works with while it is applied.
+//!
+//! Apply is pure: it sees the rows, the command's index, and what the leader decided before the
+//! command entered the log. It has no clock, no randomness and no network to reach for.
+
+use std::sync::Arc;
+
+use ozone_kv::{Db, Overlay, WriteTarget};
+use ozone_proto::namespace::{BucketRow, DirRef, InodeRow, OrphanRow, VolumeRow};
+use prost::Message;
+
+use crate::error::{OmError, Result, refuse};
+use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
+use crate::rows::{Row, Rows};
+use crate::tables::{self, Table};
+
+/// Who asks, as far as rules of apply need it.
+#[derive(Debug, Clone, Default)]
+pub struct Asker {
+    /// User name.
+    pub user: String,
+    /// POSIX user id.
+    pub uid: u32,
+    /// POSIX group id.
+    pub gid: u32,
+}
+
+/// The rows that a batch of commands has changed so far.
+pub type Batched = Overlay<Arc<Db>>;
+
+/// The world of one operation that is being applied.
+pub struct Apply<'a> {
+    /// Rows as of this operation, over the effects of those before it. Thrown away if it fails.
+    pub rows: Overlay<&'a Batched>,
+    /// Log index: the update id of every row that the operation writes.
+    pub index: u64,
+    /// The leader's clock when it accepted the operation, ns since the epoch.
+    pub time_ns: u64,
+    /// Who asks.
+    pub asker: Asker,
+}
+
+impl Rows for Apply<'_> {
+    fn get_raw(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        crate::store::get(&self.rows, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        crate::store::scan(&self.rows, table, prefix, after, limit)
+    }
+}
+
+impl Apply<'_> {
+    /// Milliseconds since the epoch.
+    pub fn time_ms(&self) -> i64 {
+        i64::try_from(self.time_ns / 1_000_000).unwrap_or(i64::MAX)
+    }
+
+    /// Writes a row.
+    pub fn put(&mut self, table: Table, key: &[u8], row: &impl Message) {
+        self.put_raw(table, key, row.encode_to_vec());
+    }
+
+    /// Writes a value.
+    pub fn put_raw(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
+        self.rows.put(table.0, key.to_vec(), value);
+    }
+
+    /// Deletes a row.
+    pub fn delete(&mut self, table: Table, key: &[u8]) {
+        self.rows.delete(table.0, key.to_vec());
+    }
+
+    /// A new object id: from 2, never reused.
+    pub fn next_id(&mut self) -> Result<u64> {
+        let next = match self.get_raw(tables::META, tables::NEXT_ID_KEY)? {
+            None => 2,
+            Some(bytes) => u64::from_be_bytes(
+                bytes
+                    .try_into()
+                    .map_err(|_| OmError::Storage("metaTable: bad id counter".into()))?,
+            ),
+        };
+        if next >= 1 << 48 {
+            return Err(OmError::Storage("object ids are used up".into()));
+        }
+        self.put_raw(
+            tables::META,
+            tables::NEXT_ID_KEY,
+            (next + 1).to_be_bytes().to_vec(),
+        );
+        Ok(next)
+    }
+
+    /// Writes an inode's row back to where it was found.
+    pub fn store(&mut self, slot: &Slot, row: &InodeRow) -> Result<()> {
+        let row = InodeRow {
+            version: ROW_VERSION,
+            update_id: self.index,
+            ..row.clone()
+        };
+        match slot {
+            Slot::Root => self.put(tables::META, tables::ROOT_KEY, &row),
+            Slot::Volume(name) => {
+                let mut volume = namespace::volume(self, name)?;
+                volume.inode = Some(row);
+                self.put_volume(&volume);
+            }
+            Slot::Bucket { volume, bucket } => {
+                let mut bucket = namespace::bucket(self, volume, bucket)?;
+                bucket.inode = Some(row);
+                self.put_bucket(&bucket);
+            }
+            Slot::Row { table, key } => self.put(*table, key, &row),
+            Slot::Orphan(key) => {
+                let mut orphan: OrphanRow = self
+                    .get(tables::ORPHAN, key)?
+                    .ok_or_else(|| refuse::stale(row.object_id))?;
+                orphan.inode = Some(row);
+                self.put(tables::ORPHAN, key, &orphan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a volume's row.
+    pub fn put_volume(&mut self, volume: &VolumeRow) {
+        self.put(tables::VOLUME, &tables::volume_key(&volume.name), volume);
+    }
+
+    /// Writes a bucket's row.
+    pub fn put_bucket(&mut self, bucket: &BucketRow) {
+        self.put(
+            tables::BUCKET,
+            &tables::bucket_key(&bucket.volume, &bucket.name),
+            bucket,
+        );
+    }
+
+    /// A change among the names of `dir`: its times move, and `subdirectories` are added to its links.
+    pub fn touch_directory(&mut self, dir: &DirRef, subdirectories: i32) -> Result<()> {
+        let Found { slot, mut row } = namespace::directory(self, dir)?;
+        row.mtime_ns = self.time_ns;
+        row.ctime_ns = self.time_ns;
+        row.nlink = row.nlink.saturating_add_signed(subdirectories);
+        self.store(&slot, &row)
+    }
+
+    /// Accounts for names and bytes that came into or left the bucket of `dir`.
+    pub fn account(&mut self, dir: &DirRef, names: i64, bytes: i64) -> Result<()> {
+        let Level::Bucket { volume, bucket, .. } = namespace::level(dir) else {
+            return Ok(());
+        };
+        if names == 0 && bytes == 0 {
+            return Ok(());
+        }
+        let Some(mut row) = namespace::bucket_by_id(self, volume, bucket)? else {
+            return Ok(());
+        };
+        row.used_namespace = row.used_namespace.saturating_add_signed(names);
+        row.used_bytes = row.used_bytes.saturating_add_signed(bytes);
+        self.put_bucket(&row);
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! What the leader of the OMs knows and can do beyond the replicated state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ozone_common::clock::Clock;
+use ozone_proto::namespace::{DirRef, Replication};
+use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
+use ozone_raft::Group;
+use prost::Message;
+
+use crate::blocks::Blocks;
+use crate::error::{OmError, Result};
+use crate::opens::Opens;
+use crate::rows::Rows;
+use crate::state_machine::OmState;
+use crate::store::Store;
+use crate::{key_path, namespace, tables};
+
+/// The leader's means.
+pub struct Leader {
+    /// The replicated state.
+    pub state: Arc<OmState>,
+    /// The Raft group.
+    pub group: Arc<Group>,
+    /// SCM, and tokens for datanodes.
+    pub blocks: Blocks,
+    /// Who has what open.
+    pub opens: Opens,
+    /// How data is kept where bucket and key say nothing.
+    pub default_replication: Replication,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Leader {
+    /// Looks at the rows, on a thread that may block.
+    pub async fn read<T, F>(&self, look: F) -> Result<T>
+    where
+        F: FnOnce(&Store) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let store = self.state.store()?;
+        ozone_kv::blocking(move || look(&store))
+            .await
+            .map_err(|e| OmError::Storage(e.to_string()))?
+    }
+
+    /// Puts the request into the log, with the leader's time, and returns its answer, encoded.
+    pub async fn propose(&self, mut request: OmRequest) -> Result<Bytes> {
+        request.decided = Some(Decided {
+            time_ns: Some(self.clock.wall_ns()),
+        });
+        Ok(self.group.propose(request.encode_to_vec().into()).await?)
+    }
+
+    /// As [`propose`](Self::propose), decoded.
+    pub async fn propose_decoded(&self, request: OmRequest) -> Result<OmResponse> {
+        let answer = self.propose(request).await?;
+        OmResponse::decode(answer).map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))
+    }
+
+    /// Time for timeouts.
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// The sessions for which the file under a name must outlive it.
+    pub async fn holders_at(&self, dir: Option<DirRef>, name: Vec<u8>) -> Result<Vec<u64>> {
+        let dir = *namespace::dir_of(dir.as_ref())?;
+        let found = self
+            .read(move |rows| namespace::child(rows, &dir, &name))
+            .await?;
+        Ok(found
+            .map(|f| self.opens.holders(f.row.object_id))
+            .unwrap_or_default())
+    }
+
+    /// Likewise for a key.
+    pub async fn holders_of_key(&self, args: &KeyArgs) -> Result<Vec<u64>> {
+        let (volume, bucket, key) = (
+            args.volume_name.clone(),
+            args.bucket_name.clone(),
+            args.key_name.clone(),
+        );
+        let found = self
+            .read(move |rows| {
+                let bucket = namespace::bucket(rows, &volume, &bucket)?;
+                let root = namespace::bucket_root(&bucket);
+                Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
+            })
+            .await?;
+        Ok(found.map(|id| self.opens.holders(id)).unwrap_or_default())
+    }
+
+    /// Forgets the soft state of an earlier term: every session has to announce itself.
+    pub async fn take_over(&self) -> Result<()> {
+        let sessions = self
+            .read(|rows| {
+                let rows = rows.scan(tables::SESSION, &[], None, usize::MAX)?;
+                Ok(rows
+                    .iter()
+                    .filter_map(|(k, _)| tables::parse_number_key::<1>(k))
+                    .map(|[id]| id)
+                    .collect())
+            })
+            .await?;
+        self.opens.reset(sessions, self.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Who has what open: soft state of the leader, rebuilt from what sessions announce.
+//!
+//! Until a session has announced itself to a new leader it counts as having everything open, so an
+//! inode that loses its last name in that time is kept for it, and dropped when it announces.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use ozone_proto::namespace::{DirRef, InodeRef};
+
+/// What the leader knows of one session.
+struct SessionState {
+    last_seen: Duration,
+    announced: bool,
+}
+
+/// Open inodes and the sessions that hold them.
+#[derive(Default)]
+pub struct Opens {
+    holders: DashMap<u64, BTreeSet<u64>>,
+    sessions: DashMap<u64, SessionState>,
+    /// Where open inodes went when another client renamed them.
+    places: DashMap<u64, (DirRef, Vec<u8>)>,
+}
+
+impl Opens {
+    /// Forgets everything and takes `sessions` as known and not announced: a new leader's start.
+    pub fn reset(&self, sessions: Vec<u64>, now: Duration) {
+        self.holders.clear();
+        self.places.clear();
+        self.sessions.clear();
+        for id in sessions {
+            self.sessions.insert(
+                id,
+                SessionState {
+                    last_seen: now,
+                    announced: false,
+                },
+            );
+        }
+    }
+
+    /// A session began.
+    pub fn session_opened(&self, session: u64, now: Duration) {
+        self.sessions.insert(
+            session,
+            SessionState {
+                last_seen: now,
+                announced: true,
+            },
+        );
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self, session: u64) {
+        self.sessions.remove(&session);
+        self.holders.retain(|_, held| {
+            held.remove(&session);
+            !held.is_empty()
+        });
+    }
+
+    /// A sign of life. `None`: the session is not known; else whether it must announce itself.
+    pub fn seen(&self, session: u64, now: Duration) -> Option<bool> {
+        let mut state = self.sessions.get_mut(&session)?;
+        state.last_seen = now;
+        Some(!state.announced)
+    }
+
+    /// The session says everything that it has open.
+    pub fn announced(&self, session: u64, opens: &[u64]) {
+        for object in opens {
+            self.opened(session, *object);
+        }
+        if let Some(mut state) = self.sessions.get_mut(&session) {
+            state.announced = true;
+        }
+    }
+
+    /// Sessions silent for longer than `lease`.
+    pub fn silent(&self, now: Duration, lease: Duration) -> Vec<u64> {
+        let gone = |s: &SessionState| now.saturating_sub(s.last_seen) > lease;
+        self.sessions
+            .iter()
+            .filter(|s| gone(s.value()))
+            .map(|s| *s.key())
+            .collect()
+    }
+
+    /// `session` has opened the inode.
+    pub fn opened(&self, session: u64, object: u64) {
+        if session != 0 {
+            self.holders.entry(object).or_default().insert(session);
+        }
+    }
+
+    /// `session` has closed the inode for the last time.
+    pub fn released(&self, session: u64, object: u64) {
+        let last = self.holders.get_mut(&object).is_some_and(|mut held| {
+            held.remove(&session);
+            held.is_empty()
+        });
+        if last {
+            self.holders.remove_if(&object, |_, held| held.is_empty());
+            self.places.remove(&object);
+        }
+    }
+
+    /// The sessions for which the inode must outlive its last name.
+    pub fn holders(&self, object: u64) -> Vec<u64> {
+        let mut held: BTreeSet<u64> = self
+            .holders
+            .get(&object)
+            .map(|h| h.clone())
+            .unwrap_or_default();
+        held.extend(
+            self.sessions
+                .iter()
+                .filter(|s| !s.announced)
+                .map(|s| *s.key()),
+        );
+        held.into_iter().collect()
+    }
+
+    /// An inode has a new place; remembered while somebody has it open.
+    pub fn moved(&self, object: u64, dir: DirRef, name: &[u8]) {
+        if self.holders.contains_key(&object) {
+            self.places.insert(object, (dir, name.to_vec()));
+        }
+    }
+
+    /// Puts the place that the leader knows into a reference that may be older.
+    pub fn correct(&self, inode: Option<&mut InodeRef>) {
+        let Some(inode) = inode else { return };
+        if let Some(place) = self.places.get(&inode.object_id) {
+            inode.dir = Some(place.0);
+            inode.name = place.1.clone().into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn a_session_that_has_not_announced_itself_holds_everything() {
+        let opens = Opens::default();
+        opens.reset(vec![7], NOW);
+        assert_eq!(opens.holders(42), vec![7]);
+        assert_eq!(opens.seen(7, NOW), Some(true));
+        opens.announced(7, &[42]);
+        assert_eq!(opens.seen(7, NOW), Some(false));
+        assert_eq!(opens.holders(42), vec![7]);
+        assert!(opens.holders(43).is_empty());
+    }
+
+    #[test]
+    fn a_closed_session_holds_nothing() {
+        let opens = Opens::default();
+        opens.session_opened(7, NOW);
+        opens.opened(7, 42);
+        opens.session_closed(7);
+        assert!(opens.holders(42).is_empty());
+        assert_eq!(opens.seen(7, NOW), None);
+    }
+
+    #[test]
+    fn a_reference_follows_an_open_inode_that_another_client_renamed() {
+        let opens = Opens::default();
+        opens.opened(7, 42);
+        let dir = DirRef {
+            volume_id: 2,
+            bucket_id: 3,
+            parent_id: 9,
+        };
+        opens.moved(42, dir, b"new");
+        let mut inode = InodeRef {
+            dir: None,
+            name: Default::default(),
+            object_id: 42,
+        };
+        opens.correct(Some(&mut inode));
+        assert_eq!((inode.dir, &inode.name[..]), (Some(dir), &b"new"[..]));
+        opens.released(7, 42);
+        let mut later = InodeRef {
+            dir: None,
+            name: Default::default(),
+            object_id: 42,
+        };
+        opens.correct(Some(&mut later));
+        assert_eq!(later.dir, None);
+    }
+}

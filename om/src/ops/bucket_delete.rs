@@ -1,0 +1,34 @@
+//! DeleteBucket.
+
+use ozone_proto::om::{DeleteBucketRequest, DeleteBucketResponse, Status};
+
+use super::bucket_create::count_bucket;
+use crate::apply::Apply;
+use crate::error::{OmError, Result};
+use crate::namespace;
+use crate::tables;
+
+/// Applies the request.
+pub fn apply(request: &DeleteBucketRequest, apply: &mut Apply<'_>) -> Result<DeleteBucketResponse> {
+    delete(apply, &request.volume_name, &request.bucket_name)?;
+    Ok(DeleteBucketResponse {})
+}
+
+/// Deletes a bucket that holds nothing.
+pub fn delete(apply: &mut Apply<'_>, volume_name: &str, name: &str) -> Result<()> {
+    let bucket = namespace::bucket(apply, volume_name, name)?;
+    if !namespace::is_empty(apply, &namespace::bucket_root(&bucket))? {
+        return Err(OmError::refused(
+            Status::BucketNotEmpty,
+            format!("Bucket {name} is not empty"),
+        ));
+    }
+    let id = bucket.inode.map_or(0, |i| i.object_id);
+    apply.delete(tables::BUCKET, &tables::bucket_key(volume_name, name));
+    apply.delete(
+        tables::BUCKET_ID,
+        &tables::bucket_id_key(bucket.volume_id, id),
+    );
+    let volume = namespace::volume(apply, volume_name)?;
+    count_bucket(apply, volume, -1)
+}

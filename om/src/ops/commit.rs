@@ -1,0 +1,123 @@
+//! Commit: written bytes become part of a file. They are on the datanodes' disks already, or ride
+//! in this command as inline extents.
+
+use ozone_proto::namespace::{CommitRequest, CommitResponse, Extent, InodeKind, extent::Source};
+use ozone_proto::om::Status;
+
+use crate::apply::Apply;
+use crate::error::{OmError, Result, refuse};
+use crate::file_map::{self, Change};
+use crate::namespace::{self, Slot};
+use crate::rows::Rows;
+use crate::tables;
+use crate::unlink::replicated;
+
+/// Bytes that one commit may carry inline.
+pub const MAX_INLINE: usize = 64 << 10;
+
+/// Applies the request.
+pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitResponse> {
+    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    check_session(apply, request.session)?;
+    let found = namespace::find(apply, place)?;
+    let mut row = found.row;
+    if namespace::kind(&row) != InodeKind::File {
+        return Err(OmError::refused(
+            Status::NotAFile,
+            "only a file has content",
+        ));
+    }
+    if request
+        .expected_data_version
+        .is_some_and(|v| v != row.data_version)
+    {
+        return Err(OmError::refused(
+            Status::AtomicWriteConflict,
+            "the file has changed meanwhile",
+        ));
+    }
+    let extents = keep_inline(apply, row.object_id, &request.extents)?;
+    let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    let holes = request
+        .holes
+        .iter()
+        .map(|h| (h.offset, h.offset.saturating_add(h.length)))
+        .collect();
+    let grown = file_map::change(apply, &mut row, Change { holes, extents })?;
+    if !matches!(found.slot, Slot::Orphan(_)) {
+        apply.account(dir, 0, replicated(&row, grown))?;
+    }
+    row.size = row.size.max(request.size).max(reach);
+    row.mtime_ns = if request.mtime_ns == 0 {
+        apply.time_ns
+    } else {
+        request.mtime_ns
+    };
+    row.ctime_ns = apply.time_ns;
+    apply.store(&found.slot, &row)?;
+    Ok(CommitResponse {
+        inode: Some(namespace::inode(dir, &place.name, row)),
+    })
+}
+
+/// Refuses what comes from a session that has been given up: its locks and blocks are others' now.
+pub fn check_session(apply: &Apply<'_>, session: u64) -> Result<()> {
+    if session == 0
+        || apply
+            .get_raw(tables::SESSION, &tables::number_key(&[session]))?
+            .is_some()
+    {
+        return Ok(());
+    }
+    Err(refuse::session(session))
+}
+
+/// Files the inline bytes of the extents and checks that blocks may be referred to.
+/// Returns the extents as they are kept.
+pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Result<Vec<Extent>> {
+    let mut inline_bytes = 0;
+    let mut kept = Vec::with_capacity(extents.len());
+    for (n, extent) in extents.iter().enumerate() {
+        if extent.length == 0
+            || extent
+                .file_offset
+                .checked_add(extent.length)
+                .is_none_or(|e| e > i64::MAX as u64)
+        {
+            return Err(refuse::invalid(
+                "an extent lies outside of what a file can hold",
+            ));
+        }
+        let mut extent = extent.clone();
+        match &mut extent.source {
+            Some(Source::Block(block)) => {
+                if !file_map::may_refer(apply, block.container, block.local)? {
+                    let message = format!(
+                        "block {}/{} is not open for writing",
+                        block.container, block.local
+                    );
+                    return Err(OmError::refused(Status::Stale, message));
+                }
+            }
+            Some(Source::Inline(inline)) => {
+                let data = std::mem::take(&mut inline.data);
+                inline_bytes += data.len();
+                if data.len() as u64 != extent.length || inline_bytes > MAX_INLINE {
+                    return Err(refuse::invalid(format!(
+                        "inline extents carry their bytes, {MAX_INLINE} at most"
+                    )));
+                }
+                inline.id = apply.index << 16 | n as u64;
+                inline.offset = 0;
+                apply.put_raw(
+                    tables::INLINE,
+                    &tables::number_key(&[object, inline.id]),
+                    data.to_vec(),
+                );
+            }
+            None => return Err(refuse::invalid("an extent without a source")),
+        }
+        kept.push(extent);
+    }
+    Ok(kept)
+}

@@ -1,0 +1,148 @@
+//! CommitKey: the key that CreateKey opened becomes visible, all of it at once, in place of what had
+//! its name. Missing directories of its path are made.
+
+use ozone_proto::namespace::{
+    BlockSource, DirRef, Extent, InodeKind, InodeRow, OpenKeyRow, extent::Source,
+};
+use ozone_proto::om::{CommitKeyRequest, CommitKeyResponse, KeyArgs, KeyLocation, Status};
+
+use super::create::{Attributes, enter, fresh};
+use super::key_create::check_place;
+use crate::apply::Apply;
+use crate::error::{OmError, Result, refuse};
+use crate::file_map::{self, Change};
+use crate::key_path;
+use crate::namespace;
+use crate::rows::Rows;
+use crate::unlink::replicated;
+use crate::{tables, unlink};
+
+/// Applies the request.
+pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<CommitKeyResponse> {
+    let args = &request.key_args;
+    super::commit::check_session(apply, args.session.unwrap_or(0))?;
+    let open = tables::open_key(
+        &args.volume_name,
+        &args.bucket_name,
+        &args.key_name,
+        request.client_id,
+    );
+    let opened: OpenKeyRow = apply.get(tables::OPEN_KEY, &open)?.ok_or_else(|| {
+        OmError::refused(
+            Status::KeyNotFound,
+            format!("Failed to commit key, as {} was not opened", args.key_name),
+        )
+    })?;
+    let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
+    let root = namespace::bucket_root(&bucket);
+    let path = key_path::split(&args.key_name)?;
+    check_place(apply, &root, &path)?;
+    let mut row = content(args, opened.inode.unwrap_or_default(), apply)?;
+    let dir = make_parents(apply, &root, &path, args)?;
+    let name = path[path.len() - 1];
+    if let Some(old) = namespace::child(apply, &dir, name)? {
+        let (mode, uid, gid) = (old.row.mode, old.row.uid, old.row.gid);
+        (row.mode, row.uid, row.gid) = (mode, uid, gid);
+        unlink::drop_name(apply, &dir, name, old, &args.keep_for)?;
+    }
+    enter(apply, &dir, name, &row)?;
+    apply.account(&dir, 0, replicated(&row, row.allocated as i64))?;
+    apply.delete(tables::OPEN_KEY, &open);
+    Ok(CommitKeyResponse {})
+}
+
+/// The inode of the committed key.
+fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<InodeRow> {
+    let mut row = InodeRow {
+        version: namespace::ROW_VERSION,
+        update_id: apply.index,
+        kind: InodeKind::File.into(),
+        mode: args.mode.unwrap_or(0o644),
+        uid: args.uid.unwrap_or(apply.asker.uid),
+        gid: args.gid.unwrap_or(apply.asker.gid),
+        nlink: 1,
+        atime_ns: apply.time_ns,
+        mtime_ns: apply.time_ns,
+        ctime_ns: apply.time_ns,
+        ..opened
+    };
+    let given = if args.extents.is_empty() {
+        from_locations(&args.key_locations)
+    } else {
+        args.extents.clone()
+    };
+    let extents = super::commit::keep_inline(apply, row.object_id, &given)?;
+    let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    row.size = args.data_size.unwrap_or(reach);
+    if reach > row.size {
+        return Err(refuse::invalid(format!(
+            "a key of {} bytes with content up to {reach}",
+            row.size
+        )));
+    }
+    file_map::change(
+        apply,
+        &mut row,
+        Change {
+            holes: Vec::new(),
+            extents,
+        },
+    )?;
+    Ok(row)
+}
+
+/// The content of a key that is given as Ozone gives it: whole blocks, one after the other.
+fn from_locations(locations: &[KeyLocation]) -> Vec<Extent> {
+    let mut at = 0;
+    locations
+        .iter()
+        .filter(|l| l.length > 0)
+        .map(|location| {
+            let id = &location.block_id;
+            let source = Source::Block(BlockSource {
+                container: id.container_block_id.container_id as u64,
+                local: id.container_block_id.local_id as u64,
+                offset: location.offset,
+                bcsid: id.block_commit_sequence_id(),
+            });
+            let extent = Extent {
+                file_offset: at,
+                length: location.length,
+                source: Some(source),
+            };
+            at += location.length;
+            extent
+        })
+        .collect()
+}
+
+fn make_parents(
+    apply: &mut Apply<'_>,
+    root: &DirRef,
+    path: &[&[u8]],
+    args: &KeyArgs,
+) -> Result<DirRef> {
+    let mut dir = *root;
+    for name in &path[..path.len() - 1] {
+        dir.parent_id = match namespace::child(apply, &dir, name)? {
+            Some(found) => found.row.object_id,
+            None => make_directory(apply, &dir, name, args)?,
+        };
+    }
+    Ok(dir)
+}
+
+fn make_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], args: &KeyArgs) -> Result<u64> {
+    let parent = namespace::directory(apply, dir)?.row;
+    let attributes = Attributes {
+        kind: InodeKind::Directory,
+        mode: 0o755,
+        uid: args.uid.unwrap_or(apply.asker.uid),
+        gid: args.gid.unwrap_or(apply.asker.gid),
+        replication: None,
+        owner: apply.asker.user.clone(),
+    };
+    let row = fresh(apply, attributes, &parent)?;
+    enter(apply, dir, name, &row)?;
+    Ok(row.object_id)
+}

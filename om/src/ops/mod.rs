@@ -1,0 +1,139 @@
+//! The operations that change the namespace, one file each: its apply, and where the leader has
+//! something to decide beforehand, its prepare. This file is the registry: one line a verb.
+
+pub mod allocate_blocks;
+pub mod bucket_create;
+pub mod bucket_delete;
+pub mod commit;
+pub mod create;
+pub mod key_commit;
+pub mod key_create;
+pub mod key_delete;
+pub mod key_rename;
+pub mod link;
+pub mod purge;
+pub mod rename;
+pub mod session;
+pub mod set_attr;
+pub mod unlink;
+pub mod volume_create;
+pub mod volume_delete;
+
+use ozone_proto::om::OmRequest;
+use ozone_proto::om::om_request::Body;
+use ozone_proto::om::om_response::Body as Reply;
+
+use crate::apply::Apply;
+use crate::error::{Result, refuse};
+use crate::leader::Leader;
+
+/// Whether the request changes the namespace, and so goes through the log.
+pub fn is_change(body: &Body) -> bool {
+    !matches!(
+        body,
+        Body::InfoVolumeRequest(_)
+            | Body::ListVolumeRequest(_)
+            | Body::InfoBucketRequest(_)
+            | Body::ListBucketsRequest(_)
+            | Body::LookupKeyRequest(_)
+            | Body::ListKeysRequest(_)
+            | Body::GetKeyInfoRequest(_)
+            | Body::ServiceListRequest(_)
+            | Body::Lookup(_)
+            | Body::GetAttr(_)
+            | Body::ReadDir(_)
+            | Body::GetExtents(_)
+            | Body::Open(_)
+            | Body::Release(_)
+            | Body::StatFs(_)
+            | Body::KeepAlive(_)
+    )
+}
+
+/// Whether only the OM itself may send the request.
+pub fn is_internal(body: &Body) -> bool {
+    matches!(body, Body::DropOrphans(_) | Body::Purge(_))
+        || matches!(body, Body::CloseSession(close) if close.expired)
+}
+
+/// Leader: decides what apply must not (who has a file open, which blocks are free).
+pub async fn prepare(body: &mut Body, leader: &Leader) -> Result<()> {
+    match body {
+        Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await,
+        Body::Unlink(r) => {
+            r.keep_for = leader.holders_at(r.dir, r.name.to_vec()).await?;
+            Ok(())
+        }
+        Body::Rename(r) => {
+            r.keep_for = leader.holders_at(r.to_dir, r.to_name.to_vec()).await?;
+            Ok(())
+        }
+        Body::DeleteKeyRequest(r) => {
+            r.keep_for = leader.holders_of_key(&r.key_args).await?;
+            Ok(())
+        }
+        Body::CommitKeyRequest(r) => {
+            r.key_args.keep_for = leader.holders_of_key(&r.key_args).await?;
+            Ok(())
+        }
+        Body::Commit(r) => {
+            leader.opens.correct(r.r#ref.as_mut());
+            Ok(())
+        }
+        Body::SetAttr(r) => {
+            leader.opens.correct(r.r#ref.as_mut());
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Applies a change.
+pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
+    let Some(body) = &request.body else {
+        return Err(refuse::invalid(
+            "the request has no body that this version knows",
+        ));
+    };
+    match body {
+        Body::CreateVolumeRequest(r) => {
+            volume_create::apply(r, ctx).map(Reply::CreateVolumeResponse)
+        }
+        Body::DeleteVolumeRequest(r) => {
+            volume_delete::apply(r, ctx).map(Reply::DeleteVolumeResponse)
+        }
+        Body::CreateBucketRequest(r) => {
+            bucket_create::apply(r, ctx).map(Reply::CreateBucketResponse)
+        }
+        Body::DeleteBucketRequest(r) => {
+            bucket_delete::apply(r, ctx).map(Reply::DeleteBucketResponse)
+        }
+        Body::CreateKeyRequest(r) => key_create::apply(r, ctx).map(Reply::CreateKeyResponse),
+        Body::CommitKeyRequest(r) => key_commit::apply(r, ctx).map(Reply::CommitKeyResponse),
+        Body::DeleteKeyRequest(r) => key_delete::apply(r, ctx).map(Reply::DeleteKeyResponse),
+        Body::RenameKeyRequest(r) => key_rename::apply(r, ctx).map(Reply::RenameKeyResponse),
+        Body::Create(r) => create::apply(r, ctx).map(Reply::Create),
+        Body::Link(r) => link::apply(r, ctx).map(Reply::Link),
+        Body::Unlink(r) => unlink::apply(r, ctx).map(Reply::Unlink),
+        Body::Rename(r) => rename::apply(r, ctx).map(Reply::Rename),
+        Body::SetAttr(r) => set_attr::apply(r, ctx).map(Reply::SetAttr),
+        Body::Commit(r) => commit::apply(r, ctx).map(Reply::Commit),
+        Body::AllocateBlocks(r) => allocate_blocks::apply(r, ctx).map(Reply::AllocateBlocks),
+        Body::OpenSession(r) => session::open(r, client_of(request), ctx).map(Reply::OpenSession),
+        Body::CloseSession(r) => session::close(r, ctx).map(Reply::CloseSession),
+        Body::DropOrphans(r) => session::drop_orphans(r, ctx).map(Reply::CloseSession),
+        Body::Purge(r) => purge::apply(r, ctx).map(Reply::Purge),
+        Body::ReleaseBlocks(r) => session::release_blocks(r, ctx).map(Reply::ReleaseBlocks),
+        _ => Err(refuse::invalid(
+            "the request cannot be applied: it changes nothing, or is not served yet",
+        )),
+    }
+}
+
+fn client_of(request: &OmRequest) -> &[u8] {
+    request
+        .context
+        .as_ref()
+        .map(|c| c.client_id())
+        .unwrap_or_default()
+}

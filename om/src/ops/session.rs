@@ -1,0 +1,111 @@
+//! Sessions: what a mount or another writer holds (opens, blocks) belongs to one, and is given up
+//! with it.
+
+use ozone_proto::namespace::{
+    BlockSource, CloseSessionRequest, CloseSessionResponse, DropOrphansRequest, OpenSessionRequest,
+    OpenSessionResponse, ReleaseBlocksRequest, ReleaseBlocksResponse, SessionRow,
+};
+
+use crate::apply::Apply;
+use crate::error::Result;
+use crate::namespace::ROW_VERSION;
+use crate::rows::Rows;
+use crate::{file_map, tables, unlink};
+
+/// Silence after which a session is given up, milliseconds.
+pub const LEASE_MS: u64 = 10_000;
+/// Rows that one command gives up at most; the leader asks again.
+const PAGE: usize = 1000;
+
+/// Applies OpenSession.
+pub fn open(
+    request: &OpenSessionRequest,
+    client: &[u8],
+    apply: &mut Apply<'_>,
+) -> Result<OpenSessionResponse> {
+    let id = apply.next_id()?;
+    let row = SessionRow {
+        version: ROW_VERSION,
+        id,
+        client_id: client.to_vec().into(),
+        description: request.description.clone(),
+        created_ms: apply.time_ms(),
+    };
+    apply.put(tables::SESSION, &tables::number_key(&[id]), &row);
+    Ok(OpenSessionResponse {
+        session: id,
+        lease_ms: LEASE_MS,
+    })
+}
+
+/// Applies CloseSession: everything that the session holds is given up.
+pub fn close(request: &CloseSessionRequest, apply: &mut Apply<'_>) -> Result<CloseSessionResponse> {
+    let session = request.session;
+    let prefix = tables::number_key(&[session]);
+    apply.delete(tables::SESSION, &prefix);
+    loop {
+        let orphans = apply.scan(tables::SESSION_ORPHAN, &prefix, None, PAGE)?;
+        for (key, _) in &orphans {
+            unlink::release_orphan(apply, session, &key[prefix.len()..])?;
+        }
+        if orphans.len() < PAGE {
+            break;
+        }
+    }
+    loop {
+        let blocks = apply.scan(tables::OPEN_BLOCK, &prefix, None, PAGE)?;
+        for (key, _) in &blocks {
+            if let Some([_, container, local]) = tables::parse_number_key::<3>(key) {
+                file_map::close_block(apply, session, container, local)?;
+            }
+        }
+        if blocks.len() < PAGE {
+            return Ok(CloseSessionResponse {});
+        }
+    }
+}
+
+/// Applies DropOrphans: the session has closed these inodes.
+pub fn drop_orphans(
+    request: &DropOrphansRequest,
+    apply: &mut Apply<'_>,
+) -> Result<CloseSessionResponse> {
+    let prefix = tables::number_key(&[request.session]);
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = apply.scan(tables::SESSION_ORPHAN, &prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for (key, _) in &page {
+            let orphan = &key[prefix.len()..];
+            if object_of(orphan).is_some_and(|id| request.object_ids.contains(&id)) {
+                unlink::release_orphan(apply, request.session, orphan)?;
+            }
+        }
+    }
+    Ok(CloseSessionResponse {})
+}
+
+/// The object id at the end of a key of `orphanTable`.
+pub fn object_of(orphan_key: &[u8]) -> Option<u64> {
+    std::str::from_utf8(orphan_key)
+        .ok()?
+        .rsplit('/')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Applies ReleaseBlocks.
+pub fn release_blocks(
+    request: &ReleaseBlocksRequest,
+    apply: &mut Apply<'_>,
+) -> Result<ReleaseBlocksResponse> {
+    for BlockSource {
+        container, local, ..
+    } in &request.blocks
+    {
+        file_map::close_block(apply, request.session, *container, *local)?;
+    }
+    Ok(ReleaseBlocksResponse {})
+}

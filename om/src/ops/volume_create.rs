@@ -1,0 +1,88 @@
+//! CreateVolume.
+
+use ozone_common::names;
+use ozone_proto::namespace::{InodeKind, InodeRow, VolumeRow};
+use ozone_proto::om::{CreateVolumeRequest, CreateVolumeResponse, Status};
+
+use crate::apply::Apply;
+use crate::error::{OmError, Result};
+use crate::namespace::{ROW_VERSION, root};
+use crate::rows::Rows;
+use crate::{namespace, tables};
+
+/// Applies the request.
+pub fn apply(request: &CreateVolumeRequest, apply: &mut Apply<'_>) -> Result<CreateVolumeResponse> {
+    let info = &request.volume_info;
+    let row = create(apply, &info.volume, &info.owner_name, &info.admin_name)?;
+    let mut volume = namespace::volume(apply, &info.volume)?;
+    volume.quota_bytes = info
+        .quota_in_bytes
+        .and_then(|q| i64::try_from(q).ok())
+        .filter(|q| *q > 0)
+        .unwrap_or(-1);
+    volume.quota_namespace = info.quota_in_namespace.filter(|q| *q > 0).unwrap_or(-1);
+    volume.inode = Some(InodeRow {
+        uid: apply.asker.uid,
+        gid: apply.asker.gid,
+        ..row
+    });
+    apply.put_volume(&volume);
+    Ok(CreateVolumeResponse {})
+}
+
+/// Makes a volume and returns it as an inode.
+pub fn create(apply: &mut Apply<'_>, name: &str, owner: &str, admin: &str) -> Result<InodeRow> {
+    names::validate_volume_name(name, true)
+        .map_err(|e| OmError::refused(Status::InvalidVolumeName, e.to_string()))?;
+    if apply
+        .get_raw(tables::VOLUME, &tables::volume_key(name))?
+        .is_some()
+    {
+        return Err(OmError::refused(
+            Status::VolumeAlreadyExists,
+            "Volume already exists",
+        ));
+    }
+    let row = container_inode(apply)?;
+    let volume = VolumeRow {
+        version: ROW_VERSION,
+        inode: Some(row.clone()),
+        name: name.to_owned(),
+        admin: admin.to_owned(),
+        owner: owner.to_owned(),
+        quota_bytes: -1,
+        quota_namespace: -1,
+        used_namespace: 0,
+    };
+    apply.put_volume(&volume);
+    apply.put_raw(
+        tables::VOLUME_ID,
+        &tables::volume_id_key(row.object_id),
+        name.as_bytes().to_vec(),
+    );
+    let mut top = root(apply)?;
+    top.nlink += 1;
+    top.mtime_ns = apply.time_ns;
+    top.ctime_ns = apply.time_ns;
+    apply.store(&namespace::Slot::Root, &top)?;
+    Ok(row)
+}
+
+/// The directory that a new volume or bucket is.
+pub fn container_inode(apply: &mut Apply<'_>) -> Result<InodeRow> {
+    Ok(InodeRow {
+        version: ROW_VERSION,
+        object_id: apply.next_id()?,
+        update_id: apply.index,
+        kind: InodeKind::Directory.into(),
+        mode: 0o755,
+        uid: apply.asker.uid,
+        gid: apply.asker.gid,
+        nlink: 2,
+        atime_ns: apply.time_ns,
+        mtime_ns: apply.time_ns,
+        ctime_ns: apply.time_ns,
+        btime_ns: apply.time_ns,
+        ..Default::default()
+    })
+}

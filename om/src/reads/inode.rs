@@ -1,0 +1,114 @@
+//! Reads by inode: Lookup, GetAttr, Open, GetExtents.
+
+use bytes::Bytes;
+use ozone_proto::namespace::{
+    Extent, GetAttrRequest, GetAttrResponse, GetExtentsRequest, GetExtentsResponse, InodeRow,
+    LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
+};
+
+use crate::error::{OmError, Result, refuse};
+use crate::file_map;
+use crate::namespace;
+use crate::rows::Rows;
+use crate::tables;
+
+/// Extents in one answer at most.
+const MAX_EXTENTS: u32 = 10_000;
+/// Inline bytes in one answer before it is cut short.
+const MAX_INLINE_BYTES: usize = 4 << 20;
+
+/// Lookup: a name in a directory.
+pub fn lookup(request: &LookupRequest, rows: &impl Rows) -> Result<LookupResponse> {
+    let dir = namespace::dir_of(request.dir.as_ref())?;
+    if request.name.len() > 255 {
+        namespace::check_name(&request.name)?;
+    }
+    let found = namespace::child(rows, dir, &request.name)?;
+    let Some(found) = found else {
+        // A directory that is gone answers otherwise than a name that is not there.
+        namespace::directory(rows, dir)?;
+        return Err(refuse::not_found(&request.name));
+    };
+    Ok(LookupResponse {
+        inode: Some(namespace::inode(dir, &request.name, without_map(found.row))),
+    })
+}
+
+/// Attributes travel without the extent map, which readers ask for.
+pub fn without_map(mut row: InodeRow) -> InodeRow {
+    row.extents_in_table |= !row.extents.is_empty();
+    row.extents.clear();
+    row
+}
+
+/// GetAttr: an inode by place and id.
+pub fn get_attr(request: &GetAttrRequest, rows: &impl Rows) -> Result<GetAttrResponse> {
+    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    let row = without_map(namespace::find(rows, place)?.row);
+    Ok(GetAttrResponse {
+        inode: Some(namespace::inode(dir, &place.name, row)),
+    })
+}
+
+/// Open: the attributes as of now; the leader notes who has it open.
+pub fn open(request: &OpenRequest, rows: &impl Rows) -> Result<OpenResponse> {
+    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    let row = without_map(namespace::find(rows, place)?.row);
+    Ok(OpenResponse {
+        inode: Some(namespace::inode(dir, &place.name, row)),
+    })
+}
+
+/// GetExtents: a piece of a file's map, with the bytes of inline extents.
+pub fn get_extents(request: &GetExtentsRequest, rows: &impl Rows) -> Result<GetExtentsResponse> {
+    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    let row = namespace::find(rows, place)?.row;
+    let to = match request.length {
+        0 => u64::MAX,
+        length => request.offset.saturating_add(length),
+    };
+    let limit = match request.limit {
+        0 => MAX_EXTENTS,
+        limit => limit.min(MAX_EXTENTS),
+    };
+    let (mut extents, mut more) = file_map::read(rows, &row, request.offset, to, limit as usize)?;
+    if let Some(cut) = fill_inline(&mut extents, row.object_id, rows)? {
+        extents.truncate(cut);
+        more = true;
+    }
+    Ok(GetExtentsResponse {
+        inode: Some(namespace::inode(dir, &place.name, without_map(row))),
+        extents,
+        more,
+        locations: Vec::new(),
+    })
+}
+
+/// Puts the bytes into inline extents. `Some(n)`: only the first `n` extents fit into an answer.
+fn fill_inline(extents: &mut [Extent], object: u64, rows: &impl Rows) -> Result<Option<usize>> {
+    let mut bytes = 0;
+    for (n, extent) in extents.iter_mut().enumerate() {
+        let length = extent.length as usize;
+        let Some(Source::Inline(inline)) = &mut extent.source else {
+            continue;
+        };
+        if n > 0 && bytes + length > MAX_INLINE_BYTES {
+            return Ok(Some(n));
+        }
+        let value = rows
+            .get_raw(tables::INLINE, &tables::number_key(&[object, inline.id]))?
+            .ok_or_else(|| {
+                OmError::Storage(format!("inlineTable lacks {} of inode {object}", inline.id))
+            })?;
+        let from = inline.offset as usize;
+        let data = value.get(from..from + length).ok_or_else(|| {
+            OmError::Storage(format!(
+                "inlineTable: {} of inode {object} is too short",
+                inline.id
+            ))
+        })?;
+        inline.data = Bytes::copy_from_slice(data);
+        bytes += length;
+    }
+    Ok(None)
+}

@@ -1,0 +1,168 @@
+//! Keys of the object interface: GetKeyInfo, ListKeys.
+//!
+//! A filesystem-optimised bucket is a tree. Its keys are listed by walking that tree in the order
+//! of names, component by component, from the start key on, a page at a time.
+
+use ozone_proto::namespace::{DirRef, Inode};
+use ozone_proto::om::{KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse};
+
+use super::listing;
+use crate::error::Result;
+use crate::key_info::{self, Names};
+use crate::key_path;
+use crate::namespace;
+use crate::rows::Rows;
+
+/// Keys in one answer at most.
+const MAX_PAGE: usize = 1000;
+/// Names read at a time of one directory.
+const SCAN: usize = 256;
+
+/// GetKeyInfo and LookupKey.
+pub fn info(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
+    let bucket = namespace::bucket(rows, &args.volume_name, &args.bucket_name)?;
+    let root = namespace::bucket_root(&bucket);
+    let (dir, name, found) = key_path::resolve(rows, &root, &args.key_name)?
+        .ok_or_else(|| key_path::not_found(&args.key_name))?;
+    let mut row = found.row;
+    row.replication = row.replication.or(bucket.replication);
+    let place = namespace::inode(&dir, name, super::inode::without_map(row.clone()));
+    let names = Names {
+        volume: &args.volume_name,
+        bucket: &args.bucket_name,
+        key: &args.key_name,
+    };
+    let mut info = key_info::of(names, row.clone(), Some(place));
+    if row.extents_in_table {
+        let (extents, _) = crate::file_map::read(rows, &row, 0, u64::MAX, MAX_PAGE)?;
+        let mut with_map = row;
+        with_map.extents = extents;
+        info.key_location_list = key_info::of(names, with_map, None).key_location_list;
+    }
+    Ok(info)
+}
+
+/// ListKeys: directories (with a trailing `/`) and files, in the order of the walk.
+pub fn list(request: &ListKeysRequest, rows: &impl Rows) -> Result<ListKeysResponse> {
+    let bucket = namespace::bucket(rows, &request.volume_name, &request.bucket_name)?;
+    let limit = match usize::try_from(request.count()).unwrap_or(0) {
+        0 => MAX_PAGE,
+        count => count.min(MAX_PAGE),
+    };
+    let mut walk = Walk {
+        rows,
+        request,
+        start: request.start_key().as_bytes(),
+        prefix: request.prefix().as_bytes(),
+        limit,
+        found: Vec::new(),
+        truncated: false,
+    };
+    walk.directory(&namespace::bucket_root(&bucket), &mut Vec::new())?;
+    Ok(ListKeysResponse {
+        key_info: walk.found,
+        is_truncated: Some(walk.truncated),
+    })
+}
+
+struct Walk<'a, R: Rows> {
+    rows: &'a R,
+    request: &'a ListKeysRequest,
+    start: &'a [u8],
+    prefix: &'a [u8],
+    limit: usize,
+    found: Vec<KeyInfo>,
+    truncated: bool,
+}
+
+impl<R: Rows> Walk<'_, R> {
+    /// Walks a directory whose key is `path` (empty, or with a trailing `/`).
+    fn directory(&mut self, dir: &DirRef, path: &mut Vec<u8>) -> Result<()> {
+        let mut after = self.skip_to(path);
+        loop {
+            let page = listing::children(self.rows, dir, &after, SCAN)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = name_of(last).to_vec();
+            for inode in page {
+                self.entry(dir, path, inode)?;
+                if self.truncated {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The greatest name in the directory `path` that cannot matter any more, as far as it is cheap
+    /// to say.
+    fn skip_to(&self, path: &[u8]) -> Vec<u8> {
+        let Some(rest) = self.start.strip_prefix(path) else {
+            return Vec::new();
+        };
+        let name = rest.split(|b| *b == b'/').next().unwrap_or_default();
+        // The entry of that very name may be a directory with more inside: begin just before it.
+        match name.split_last() {
+            Some((last, head)) if *last > 0 => [head, &[last - 1], &[0xff; 8]].concat(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn entry(&mut self, dir: &DirRef, path: &mut Vec<u8>, inode: Inode) -> Result<()> {
+        let depth = path.len();
+        path.extend_from_slice(name_of(&inode));
+        let row = inode.row.clone().unwrap_or_default();
+        let directory = namespace::is_dir(&row);
+        if directory {
+            path.push(b'/');
+        }
+        let leads_to_prefix = directory && self.prefix.starts_with(path);
+        if path.starts_with(self.prefix) && self.is_after_start(path) {
+            if self.found.len() == self.limit {
+                self.truncated = true;
+            } else {
+                self.push(path, inode);
+            }
+        }
+        let inside = path.starts_with(self.prefix) || leads_to_prefix;
+        let ahead = self.is_after_start(path) || self.start.starts_with(path);
+        if directory && inside && ahead && !self.truncated {
+            self.directory(
+                &DirRef {
+                    parent_id: row.object_id,
+                    ..*dir
+                },
+                path,
+            )?;
+        }
+        path.truncate(depth);
+        Ok(())
+    }
+
+    /// Keys are in the order of their names, component by component: what the walk yields.
+    fn is_after_start(&self, path: &[u8]) -> bool {
+        components(path).gt(components(self.start)) || self.start.is_empty()
+    }
+
+    fn push(&mut self, path: &[u8], inode: Inode) {
+        let names = Names {
+            volume: &self.request.volume_name,
+            bucket: &self.request.bucket_name,
+            key: &String::from_utf8_lossy(path),
+        };
+        let row = inode.row.clone().unwrap_or_default();
+        self.found.push(key_info::of(names, row, Some(inode)));
+    }
+}
+
+fn name_of(inode: &Inode) -> &[u8] {
+    inode
+        .r#ref
+        .as_ref()
+        .map(|r| r.name.as_ref())
+        .unwrap_or_default()
+}
+
+fn components(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    key.strip_suffix(b"/").unwrap_or(key).split(|b| *b == b'/')
+}

@@ -1,0 +1,54 @@
+//! The requests that only look. They are answered from the rows, on a thread that may block, behind
+//! a linearizable read point of the log.
+
+pub mod inode;
+pub mod keys;
+pub mod listing;
+
+use ozone_proto::om::om_request::Body;
+use ozone_proto::om::om_response::Body as Reply;
+
+use crate::error::{Result, refuse};
+use crate::rows::Rows;
+
+/// What a read finds that only the leader can complete: where blocks are, who has what open.
+pub enum Answer {
+    /// Complete.
+    Done(Reply),
+    /// Extents, to be completed with locations and tokens.
+    Extents(ozone_proto::namespace::GetExtentsResponse),
+    /// A key, likewise.
+    Key(Box<ozone_proto::om::KeyInfo>),
+}
+
+/// Answers a read.
+pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
+    let done = |reply: Result<Reply>| reply.map(Answer::Done);
+    match body {
+        Body::Lookup(r) => done(inode::lookup(r, rows).map(Reply::Lookup)),
+        Body::GetAttr(r) => done(inode::get_attr(r, rows).map(Reply::GetAttr)),
+        Body::Open(r) => done(inode::open(r, rows).map(Reply::Open)),
+        Body::GetExtents(r) => inode::get_extents(r, rows).map(Answer::Extents),
+        Body::ReadDir(r) => done(listing::read_dir(r, rows).map(Reply::ReadDir)),
+        Body::InfoVolumeRequest(r) => {
+            done(listing::info_volume(r, rows).map(Reply::InfoVolumeResponse))
+        }
+        Body::ListVolumeRequest(r) => {
+            done(listing::list_volumes(r, rows).map(Reply::ListVolumeResponse))
+        }
+        Body::InfoBucketRequest(r) => {
+            done(listing::info_bucket(r, rows).map(Reply::InfoBucketResponse))
+        }
+        Body::ListBucketsRequest(r) => {
+            done(listing::list_buckets(r, rows).map(Reply::ListBucketsResponse))
+        }
+        Body::ListKeysRequest(r) => done(keys::list(r, rows).map(Reply::ListKeysResponse)),
+        Body::GetKeyInfoRequest(r) => {
+            keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))
+        }
+        Body::LookupKeyRequest(r) => {
+            keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))
+        }
+        _ => Err(refuse::invalid("the request is not served by this version")),
+    }
+}

@@ -1,0 +1,306 @@
+//! The life of a request, once for all of them: is this the leader, was it answered before, may the
+//! caller, prepare, the log, the answer; with a span, metrics and the audit around it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ozone_proto::namespace::{
+    CloseSessionRequest, DropOrphansRequest, KeepAliveRequest, KeepAliveResponse, OpenRequest,
+    ReleaseRequest, ReleaseResponse,
+};
+use ozone_proto::om::om_request::Body;
+use ozone_proto::om::om_response::Body as Reply;
+use ozone_proto::om::{
+    GetKeyInfoResponse, KeyInfo, LookupKeyResponse, OmRequest, OmResponse, Status, Type,
+};
+use prost::Message;
+use tracing::Instrument;
+
+use crate::error::{OmError, Result, refuse};
+use crate::leader::Leader;
+use crate::reads::{self, Answer};
+use crate::rows::Rows;
+use crate::state_machine::{call_of, response};
+use crate::{ops, services, tables};
+
+/// Answers requests.
+pub struct Runner {
+    /// What the leader knows and can do.
+    pub leader: Arc<Leader>,
+    /// The client listeners of the OMs, by Raft member: for hints.
+    pub services: services::Services,
+}
+
+impl Runner {
+    /// Answers one request. Never fails: refusals are responses.
+    pub async fn run(&self, request: OmRequest) -> OmResponse {
+        let kind = Type::try_from(request.cmd_type).unwrap_or(Type::UnknownCommand);
+        let span =
+            tracing::debug_span!("om", op = kind.as_str_name(), request = request.trace_id());
+        let started = Instant::now();
+        let answer = self.answer(&request).instrument(span).await;
+        let answer = answer.unwrap_or_else(|error| response(&request, Err(error)));
+        audit(kind, &request, &answer);
+        metrics::counter!("om_requests_total", "op" => kind.as_str_name(), "status" => status_name(&answer)).increment(1);
+        metrics::histogram!("om_request_seconds", "op" => kind.as_str_name())
+            .record(started.elapsed().as_secs_f64());
+        answer
+    }
+
+    async fn answer(&self, request: &OmRequest) -> Result<OmResponse> {
+        let Some(body) = &request.body else {
+            return Err(refuse::invalid(format!(
+                "request type {} is not served by this version",
+                request.cmd_type
+            )));
+        };
+        if ops::is_internal(body) {
+            return Err(OmError::refused(
+                Status::PermissionDenied,
+                "the request is the OM's own",
+            ));
+        }
+        if !self.leader.group.is_leader() {
+            return Err(self.not_leader());
+        }
+        if ops::is_change(body) {
+            return self.change(request).await;
+        }
+        let reply = self.read(body).await?;
+        Ok(response(request, Ok(reply)))
+    }
+
+    fn not_leader(&self) -> OmError {
+        OmError::NotLeader {
+            leader: self.services.address_of(self.leader.group.leader()),
+        }
+    }
+
+    async fn change(&self, request: &OmRequest) -> Result<OmResponse> {
+        if let Some(answer) = call_of(request).and_then(|call| self.leader.state.replied(&call)) {
+            return decode(answer);
+        }
+        let mut request = request.clone();
+        if let Some(body) = &mut request.body {
+            ops::prepare(body, &self.leader).await?;
+        }
+        let answer = match self.leader.propose(request.clone()).await {
+            Err(OmError::Raft(ozone_raft::RaftError::NotLeader { leader })) => {
+                return Err(OmError::NotLeader {
+                    leader: self.services.address_of(leader),
+                });
+            }
+            other => decode(other?)?,
+        };
+        self.note(&request, &answer);
+        Ok(answer)
+    }
+
+    /// Keeps the leader's soft state true after a change.
+    fn note(&self, request: &OmRequest, answer: &OmResponse) {
+        let opens = &self.leader.opens;
+        match (&request.body, &answer.body) {
+            (Some(Body::OpenSession(_)), Some(Reply::OpenSession(r))) => {
+                opens.session_opened(r.session, self.leader.now());
+            }
+            (Some(Body::CloseSession(r)), Some(_)) => opens.session_closed(r.session),
+            (Some(Body::Create(r)), Some(Reply::Create(reply))) if r.session != 0 => {
+                if let Some(id) = reply
+                    .inode
+                    .as_ref()
+                    .and_then(|i| i.row.as_ref())
+                    .map(|row| row.object_id)
+                {
+                    opens.opened(r.session, id);
+                }
+            }
+            (Some(Body::Rename(r)), Some(Reply::Rename(reply))) => {
+                if let Some(dir) = r.to_dir {
+                    opens.moved(reply.object_id, dir, &r.to_name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn read(&self, body: &Body) -> Result<Reply> {
+        self.leader.group.read_barrier().await?;
+        match body {
+            Body::KeepAlive(r) => self.keep_alive(r).await.map(Reply::KeepAlive),
+            Body::Release(r) => self.release(r).await.map(Reply::Release),
+            Body::StatFs(_) => self.leader.blocks.stat_fs().await.map(Reply::StatFs),
+            Body::ServiceListRequest(_) => Ok(Reply::ServiceListResponse(
+                self.services.list(self.leader.group.leader()),
+            )),
+            _ => self.look(body).await,
+        }
+    }
+
+    async fn look(&self, body: &Body) -> Result<Reply> {
+        let mut asked = body.clone();
+        match &mut asked {
+            Body::GetAttr(r) => self.leader.opens.correct(r.r#ref.as_mut()),
+            Body::GetExtents(r) => self.leader.opens.correct(r.r#ref.as_mut()),
+            Body::Open(r) => {
+                self.leader.opens.correct(r.r#ref.as_mut());
+                self.open(r).await?;
+            }
+            _ => {}
+        }
+        let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
+        match self
+            .leader
+            .read(move |rows| reads::answer(&asked, rows))
+            .await?
+        {
+            Answer::Done(reply) => Ok(reply),
+            Answer::Extents(mut found) => {
+                found.locations = self.leader.blocks.locate(&found.extents).await?;
+                Ok(Reply::GetExtents(found))
+            }
+            Answer::Key(key) => self.complete_key(*key, is_lookup).await,
+        }
+    }
+
+    async fn complete_key(&self, mut key: KeyInfo, lookup: bool) -> Result<Reply> {
+        for list in &mut key.key_location_list {
+            self.leader.blocks.complete(&mut list.key_locations).await?;
+        }
+        Ok(match lookup {
+            true => Reply::LookupKeyResponse(LookupKeyResponse {
+                key_info: Some(key),
+                ..Default::default()
+            }),
+            false => Reply::GetKeyInfoResponse(GetKeyInfoResponse {
+                key_info: Some(key),
+                ..Default::default()
+            }),
+        })
+    }
+
+    /// Notes the opener before the look, so that an unlink in between keeps the inode for it.
+    async fn open(&self, request: &OpenRequest) -> Result<()> {
+        let Some(inode) = &request.r#ref else {
+            return Ok(());
+        };
+        if request.session != 0
+            && self
+                .leader
+                .opens
+                .seen(request.session, self.leader.now())
+                .is_none()
+        {
+            return Err(refuse::session(request.session));
+        }
+        self.leader.opens.opened(request.session, inode.object_id);
+        Ok(())
+    }
+
+    async fn keep_alive(&self, request: &KeepAliveRequest) -> Result<KeepAliveResponse> {
+        let session = request.session;
+        let Some(must_announce) = self.leader.opens.seen(session, self.leader.now()) else {
+            return Err(refuse::session(session));
+        };
+        if request.announcing {
+            self.leader.opens.announced(session, &request.opens);
+            let held = self.orphans_of(session).await?;
+            self.drop_orphans(
+                session,
+                held.into_iter()
+                    .filter(|id| !request.opens.contains(id))
+                    .collect(),
+            )
+            .await?;
+        }
+        Ok(KeepAliveResponse {
+            reannounce: must_announce && !request.announcing,
+        })
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseResponse> {
+        for object in &request.object_ids {
+            self.leader.opens.released(request.session, *object);
+        }
+        let held = self.orphans_of(request.session).await?;
+        self.drop_orphans(
+            request.session,
+            held.into_iter()
+                .filter(|id| request.object_ids.contains(id))
+                .collect(),
+        )
+        .await?;
+        Ok(ReleaseResponse {})
+    }
+
+    async fn orphans_of(&self, session: u64) -> Result<Vec<u64>> {
+        self.leader
+            .read(move |rows| {
+                let prefix = tables::number_key(&[session]);
+                let rows = rows.scan(tables::SESSION_ORPHAN, &prefix, None, usize::MAX)?;
+                Ok(rows
+                    .iter()
+                    .filter_map(|(key, _)| ops::session::object_of(&key[prefix.len()..]))
+                    .collect())
+            })
+            .await
+    }
+
+    async fn drop_orphans(&self, session: u64, object_ids: Vec<u64>) -> Result<()> {
+        if object_ids.is_empty() {
+            return Ok(());
+        }
+        let body = Body::DropOrphans(DropOrphansRequest {
+            session,
+            object_ids,
+        });
+        self.leader
+            .propose(own_request(Type::DropOrphans, body))
+            .await?;
+        Ok(())
+    }
+
+    /// Gives up the sessions that have been silent for too long.
+    pub async fn expire_sessions(&self) -> Result<()> {
+        let lease = std::time::Duration::from_millis(ops::session::LEASE_MS);
+        for session in self.leader.opens.silent(self.leader.now(), lease) {
+            tracing::info!(session, "session is silent: given up");
+            let body = Body::CloseSession(CloseSessionRequest {
+                session,
+                expired: true,
+            });
+            self.leader
+                .propose(own_request(Type::CloseSession, body))
+                .await?;
+            self.leader.opens.session_closed(session);
+        }
+        Ok(())
+    }
+}
+
+/// A request of the OM itself.
+pub fn own_request(kind: Type, body: Body) -> OmRequest {
+    OmRequest {
+        cmd_type: kind.into(),
+        client_id: "om".into(),
+        body: Some(body),
+        ..Default::default()
+    }
+}
+
+fn decode(answer: Bytes) -> Result<OmResponse> {
+    OmResponse::decode(answer).map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))
+}
+
+fn status_name(answer: &OmResponse) -> &'static str {
+    Status::try_from(answer.status).map_or("UNKNOWN", |s| s.as_str_name())
+}
+
+fn audit(kind: Type, request: &OmRequest, answer: &OmResponse) {
+    let user = request
+        .user_info
+        .as_ref()
+        .map(|u| u.user_name())
+        .unwrap_or_default();
+    tracing::debug!(target: "audit", user, op = kind.as_str_name(), ret = status_name(answer), "");
+}

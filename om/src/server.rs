@@ -1,0 +1,332 @@
+//! A running OM: its state, its Raft group, its listeners, its background work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ozone_common::clock::Clock;
+use ozone_common::config::{Config, HostPort, om_nodes};
+use ozone_common::disk::Disk;
+use ozone_common::http::{Health, HttpServer, health_check};
+use ozone_common::net::Net;
+use ozone_common::rng::Rng;
+use ozone_common::worker::Workers;
+use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
+use ozone_proto::namespace::Replication;
+use ozone_proto::om::ozone_manager_service_server::OzoneManagerServiceServer;
+use ozone_raft::{Group, GroupConfig, HostConfig, Peer, RaftHost, RaftOptions};
+use ozone_rpc::channel::{Channels, ClientIdentity};
+use ozone_rpc::server::{Listener, ListenerIdentity, ServerHandle};
+use tonic::service::Routes;
+use uuid::Uuid;
+
+use crate::background::{Reclaim, SessionWatch};
+use crate::blocks::{Blocks, BlocksOptions};
+use crate::error::{OmError, Result};
+use crate::layout::{ClusterIdentity, Layout};
+use crate::leader::Leader;
+use crate::opens::Opens;
+use crate::runner::Runner;
+use crate::service::OmService;
+use crate::services::Services;
+use crate::state_machine::OmState;
+use crate::tokens::{KeyRefresh, Tokens};
+
+/// How long a stopping listener waits for requests under way.
+const GRACE: Duration = Duration::from_secs(5);
+/// A freed block is kept this long for readers that still hold its location.
+const BLOCK_GRACE: Duration = Duration::from_secs(60);
+/// How long a single OM may take to lead itself.
+const ELECTION: Duration = Duration::from_secs(30);
+
+/// What an OM is started with.
+#[derive(Clone)]
+pub struct OmOptions {
+    /// The configuration.
+    pub config: Config,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// Network.
+    pub net: Arc<dyn Net>,
+    /// Disk.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// A running OM.
+pub struct OmServer {
+    runner: Arc<Runner>,
+    host: Arc<RaftHost>,
+    workers: Workers,
+    client: ServerHandle,
+    raft: ServerHandle,
+    http: HttpServer,
+}
+
+/// Where an OM listens.
+#[derive(Debug, Clone, Copy)]
+pub struct OmAddresses {
+    /// Clients.
+    pub client: SocketAddr,
+    /// `/prom` and `/health`.
+    pub http: SocketAddr,
+}
+
+fn start(error: impl std::fmt::Display) -> OmError {
+    OmError::Start(error.to_string())
+}
+
+/// Initialises the OM's directories for the cluster of its SCM; run again, it keeps what is there.
+pub async fn init(options: &OmOptions) -> Result<String> {
+    let layout = Layout::from_config(&options.config)?;
+    let channels = Arc::new(Channels::new(
+        options.net.clone(),
+        ClientIdentity::Plaintext,
+    ));
+    let info = blocks(
+        options,
+        &channels,
+        Arc::new(Tokens::new(options.clock.clone())),
+    )?
+    .scm_info()
+    .await?;
+    let cluster = ClusterIdentity {
+        cluster_id: info.cluster_id,
+        scm_id: info.scm_id,
+    };
+    let version = layout.init(
+        &*options.disk,
+        &cluster,
+        options.clock.wall_ms(),
+        options.rng.uuid(),
+    )?;
+    Ok(version.cluster_id)
+}
+
+fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) -> Result<Blocks> {
+    let scm = options
+        .config
+        .get_address("ozone.scm.block.client.address")
+        .map_err(start)?;
+    Ok(Blocks::new(BlocksOptions {
+        channels: channels.clone(),
+        scm: vec![scm.to_string()],
+        clock: options.clock.clone(),
+        rng: options.rng.clone(),
+        owner: "om".to_owned(),
+        tokens,
+    }))
+}
+
+fn default_replication(config: &Config) -> Result<Replication> {
+    let text = config
+        .get_str("ozone.server.default.replication")
+        .map_err(start)?;
+    let factor = match text {
+        "1" | "ONE" => ReplicationFactor::One,
+        "3" | "THREE" => ReplicationFactor::Three,
+        other => {
+            let message = format!(
+                "ozone.server.default.replication is {other:?}: ONE or THREE would be right"
+            );
+            return Err(OmError::Start(message));
+        }
+    };
+    Ok(Replication {
+        r#type: ReplicationType::Ratis.into(),
+        factor: factor.into(),
+    })
+}
+
+impl OmServer {
+    /// Starts an OM on directories that were initialised.
+    pub async fn start(options: OmOptions) -> Result<Self> {
+        let layout = Layout::from_config(&options.config)?;
+        let disk = options.disk.clone();
+        let version = layout.version(&*disk)?;
+        let data = layout.data.clone();
+        let state = ozone_kv::blocking(move || OmState::open(&data))
+            .await
+            .map_err(start)??;
+        let state = Arc::new(state);
+        let host = RaftHost::new(HostConfig::new(version.uuid)).map_err(start)?;
+        let raft = serve_raft(&options, &host).await?;
+        let group = open_group(
+            &layout,
+            &host,
+            &version.cluster_id,
+            raft.address(),
+            disk,
+            state.clone(),
+        )
+        .await?;
+
+        let channels = Arc::new(Channels::new(
+            options.net.clone(),
+            ClientIdentity::Plaintext,
+        ));
+        let tokens = Arc::new(Tokens::new(options.clock.clone()));
+        let security = options
+            .config
+            .get_address("ozone.scm.security.service.address")
+            .map_err(start)?;
+        let refresh = KeyRefresh {
+            channels: channels.clone(),
+            scm: security.to_string(),
+            tokens: tokens.clone(),
+        };
+        let leader = Arc::new(Leader {
+            state,
+            group: group.clone(),
+            blocks: blocks(&options, &channels, tokens)?,
+            opens: Opens::default(),
+            default_replication: default_replication(&options.config)?,
+            clock: options.clock.clone(),
+        });
+        let address = options
+            .config
+            .get_address("ozone.om.address")
+            .map_err(start)?;
+        let listener = Listener::bind(
+            &*options.net,
+            address.resolve().map_err(start)?,
+            ListenerIdentity::Plaintext,
+        )
+        .await
+        .map_err(start)?;
+        let client_address = HostPort::new(address.host.clone(), listener.address().port());
+        let services = Services {
+            nodes: [(version.uuid, ("om".to_owned(), client_address))].into(),
+        };
+        let runner = Arc::new(Runner {
+            leader: leader.clone(),
+            services,
+        });
+        let http = serve_http(&options, &group).await?;
+
+        let workers = Workers::new(options.clock.clone());
+        let interval = options
+            .config
+            .get_duration("ozone.block.deleting.service.interval")
+            .map_err(start)?;
+        workers.spawn(refresh);
+        workers.spawn(SessionWatch(runner.clone()));
+        workers.spawn(Reclaim {
+            runner: runner.clone(),
+            interval,
+            grace: BLOCK_GRACE.min(interval),
+        });
+        group.wait_for_leader(ELECTION).await.map_err(start)?;
+        leader.take_over().await?;
+        let service = OzoneManagerServiceServer::new(OmService(runner.clone()))
+            .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
+            .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);
+        let client = listener.serve(Routes::new(service));
+        Ok(Self {
+            runner,
+            host,
+            workers,
+            client,
+            raft,
+            http,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> OmAddresses {
+        OmAddresses {
+            client: self.client.address(),
+            http: self.http.address(),
+        }
+    }
+
+    /// Looks for what was deleted at once, instead of at the next interval.
+    pub fn reclaim_now(&self) {
+        self.workers.wake("reclaim");
+    }
+
+    /// Stops: requests under way are answered, everything applied is flushed.
+    pub async fn shutdown(self) {
+        self.workers.shutdown().await;
+        self.client.shutdown(GRACE).await;
+        self.host.shutdown().await;
+        self.raft.shutdown(GRACE).await;
+        self.http.shutdown().await;
+        let state = self.runner.leader.state.clone();
+        let flushed = ozone_kv::blocking(move || state.store().and_then(|s| s.flush())).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::error!(%error, "last flush failed: the log will be replayed at the next start");
+        }
+    }
+}
+
+async fn serve_raft(options: &OmOptions, host: &Arc<RaftHost>) -> Result<ServerHandle> {
+    let address = om_nodes(&options.config)
+        .map_err(start)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| OmError::Start("no OM is configured".into()))?
+        .ratis;
+    let listener = Listener::bind(
+        &*options.net,
+        address.resolve().map_err(start)?,
+        ListenerIdentity::Plaintext,
+    )
+    .await
+    .map_err(start)?;
+    Ok(listener.serve(Routes::new(host.service())))
+}
+
+async fn open_group(
+    layout: &Layout,
+    host: &Arc<RaftHost>,
+    cluster_id: &str,
+    address: SocketAddr,
+    disk: Arc<dyn Disk>,
+    state: Arc<OmState>,
+) -> Result<Arc<Group>> {
+    let config = GroupConfig {
+        group_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("om/{cluster_id}").as_bytes()),
+        storage_dir: layout.raft.clone(),
+        members: vec![Peer {
+            id: host.node_id(),
+            address: address.to_string(),
+        }],
+        options: RaftOptions {
+            disk,
+            ..RaftOptions::default()
+        },
+    };
+    host.open_group(config, state).await.map_err(start)
+}
+
+async fn serve_http(options: &OmOptions, group: &Arc<Group>) -> Result<HttpServer> {
+    let address = options
+        .config
+        .get_address("ozone.om.http-address")
+        .map_err(start)?;
+    let group = group.clone();
+    let health = health_check(move || {
+        let group = group.clone();
+        async move {
+            let status = group.status();
+            Health {
+                healthy: group.leader().is_some(),
+                details: serde_json::json!({
+                    "role": if group.is_leader() { "LEADER" } else { "FOLLOWER" },
+                    "term": group.term(),
+                    "applied": format!("{status:?}"),
+                }),
+            }
+        }
+    });
+    HttpServer::start(
+        &*options.net,
+        address.resolve().map_err(start)?,
+        health,
+        Default::default(),
+    )
+    .await
+    .map_err(start)
+}

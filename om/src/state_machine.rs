@@ -1,0 +1,190 @@
+//! The OM as a replicated state machine: commands of the log, applied in order to `om.db`.
+//!
+//! The database runs without a write-ahead log of its own: the Raft log is that. A batch of commands
+//! becomes one atomic write which also holds the Raft position, so a crash loses whole batches, and
+//! the log replays them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ozone_kv::{Overlay, WriteTarget};
+use ozone_proto::om::{OmRequest, OmResponse, Status};
+use ozone_raft::{ApplyBatch, Command, StateMachine, StateMachineError};
+use parking_lot::{Mutex, RwLock};
+use prost::Message;
+
+use crate::apply::{Apply, Asker, Batched};
+use crate::error::{OmError, Result};
+use crate::ops;
+use crate::replies::{Call, Replies};
+use crate::store::{self, Store};
+use crate::tables;
+
+/// The replicated state of the OM.
+pub struct OmState {
+    /// `None` only after a restore that failed half-way.
+    store: RwLock<Option<Arc<Store>>>,
+    dir: PathBuf,
+    replies: Mutex<Replies>,
+}
+
+impl OmState {
+    /// Opens the database `om.db` in `dir`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let store = Arc::new(Store::open(dir)?);
+        let replies = Replies::load(&*store)?;
+        Ok(Self {
+            store: RwLock::new(Some(store)),
+            dir: dir.to_owned(),
+            replies: Mutex::new(replies),
+        })
+    }
+
+    /// The database as it is now.
+    pub fn store(&self) -> Result<Arc<Store>> {
+        let store = self.store.read().clone();
+        store.ok_or_else(|| OmError::Storage("the database is closed: restart the OM".into()))
+    }
+
+    /// The answer that `call` was given before.
+    pub fn replied(&self, call: &Call) -> Option<Bytes> {
+        self.replies.lock().find(call)
+    }
+
+    fn apply_all(&self, commands: &[Command], position: &[u8]) -> Result<Vec<Bytes>> {
+        let store = self.store()?;
+        let mut rows = store.overlay();
+        let mut replies = self.replies.lock();
+        let answers = commands
+            .iter()
+            .map(|command| apply_one(command, &mut rows, &mut replies))
+            .collect::<Result<Vec<_>>>()?;
+        rows.put(
+            tables::TRANSACTION_INFO.0,
+            tables::POSITION_KEY.to_vec(),
+            position.to_vec(),
+        );
+        store.write(rows)?;
+        Ok(answers)
+    }
+}
+
+/// Which call of which client a request is; `None` for the OM's own.
+pub fn call_of(request: &OmRequest) -> Option<Call> {
+    let context = request.context.as_ref()?;
+    let client = context.client_id.clone().filter(|c| !c.is_empty())?;
+    Some(Call {
+        client,
+        id: context.call_id?,
+        lowest_pending: context.lowest_pending_call(),
+    })
+}
+
+fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Result<Bytes> {
+    let request = OmRequest::decode(command.data.clone())
+        .map_err(|e| OmError::Storage(format!("undecodable command {}: {e}", command.index)))?;
+    let call = call_of(&request);
+    if let Some(answer) = call.as_ref().and_then(|c| replies.find(c)) {
+        return Ok(answer);
+    }
+    let context = request.context.as_ref();
+    let asker = Asker {
+        user: request
+            .user_info
+            .as_ref()
+            .map(|u| u.user_name().to_owned())
+            .unwrap_or_default(),
+        uid: context.map_or(0, |c| c.uid()),
+        gid: context.map_or(0, |c| c.gid()),
+    };
+    let time_ns = request.decided.as_ref().map_or(0, |d| d.time_ns());
+    let mut apply = Apply {
+        rows: Overlay::new(&*rows),
+        index: command.index,
+        time_ns,
+        asker,
+    };
+    let outcome = ops::apply(&request, &mut apply);
+    let time_ms = apply.time_ms();
+    let effects = apply.rows.into_batch();
+    match &outcome {
+        Ok(_) => rows.apply(effects),
+        // A fault of this replica, not an outcome of the command.
+        Err(OmError::Storage(_)) => return outcome.map(|_| Bytes::new()),
+        Err(_) => {}
+    }
+    let answer = Bytes::from(response(&request, outcome).encode_to_vec());
+    if let Some(call) = call {
+        let changes = replies.remember(&call, time_ms, answer.clone());
+        rows.put(tables::REPLY.0, changes.put.0, changes.put.1);
+        changes
+            .delete
+            .into_iter()
+            .for_each(|key| rows.delete(tables::REPLY.0, key));
+    }
+    Ok(answer)
+}
+
+/// The response to a request.
+pub fn response(
+    request: &OmRequest,
+    outcome: Result<ozone_proto::om::om_response::Body>,
+) -> OmResponse {
+    let mut response = OmResponse {
+        cmd_type: request.cmd_type,
+        trace_id: request.trace_id.clone(),
+        success: Some(outcome.is_ok()),
+        status: Status::Ok.into(),
+        ..Default::default()
+    };
+    match outcome {
+        Ok(body) => response.body = Some(body),
+        Err(error) => {
+            response.status = error.status().into();
+            response.message = Some(error.message());
+            if let OmError::NotLeader { leader } = error {
+                response.leader_om_node_id = leader;
+            }
+        }
+    }
+    response
+}
+
+fn fault(error: OmError) -> StateMachineError {
+    StateMachineError::new(error)
+}
+
+impl StateMachine for OmState {
+    fn load(&self) -> Result<Option<Vec<u8>>, StateMachineError> {
+        let store = self.store().map_err(fault)?;
+        store::get(&*store.db, tables::TRANSACTION_INFO, tables::POSITION_KEY).map_err(fault)
+    }
+
+    fn apply(&self, batch: ApplyBatch<'_>) -> Result<Vec<Bytes>, StateMachineError> {
+        self.apply_all(batch.commands, batch.position)
+            .map_err(fault)
+    }
+
+    fn flush(&self) -> Result<(), StateMachineError> {
+        self.store().and_then(|s| s.flush()).map_err(fault)
+    }
+
+    fn checkpoint(&self, dir: &Path) -> Result<(), StateMachineError> {
+        self.store()
+            .and_then(|s| s.checkpoint(&dir.join("om.db")))
+            .map_err(fault)
+    }
+
+    fn restore(&self, dir: &Path) -> Result<(), StateMachineError> {
+        let mut slot = self.store.write();
+        if let Some(old) = slot.take() {
+            old.close();
+        }
+        store::swap_in(&self.dir, &dir.join("om.db"))?;
+        let fresh = Store::open(&self.dir).map_err(fault)?;
+        *self.replies.lock() = Replies::load(&fresh).map_err(fault)?;
+        *slot = Some(Arc::new(fresh));
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! The OM's tables: names and key forms are Apache Ozone's, values are the rows of `namespace.proto`.
+//!
+//! Ids inside text keys are decimal. Names are the last part of a key and may hold any byte but `/`
+//! and NUL, so a key's parts can always be told apart.
+
+/// A column family of `om.db`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table(pub &'static str);
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Table = Table($text);)*
+        /// Every table, in the order in which the database declares them.
+        pub const ALL: &[Table] = &[$($name),*];
+    };
+}
+
+tables! {
+    /// `#<what>` -> one-off values: counters, the root directory, the layout version.
+    META = "metaTable";
+    /// `#TRANSACTIONINFO` -> the Raft position of everything in the database.
+    TRANSACTION_INFO = "transactionInfoTable";
+    /// `/<volume>` -> VolumeRow
+    VOLUME = "volumeTable";
+    /// `/<volumeId>` -> the volume's name
+    VOLUME_ID = "volumeIdTable";
+    /// `/<volume>/<bucket>` -> BucketRow
+    BUCKET = "bucketTable";
+    /// `/<volumeId>/<bucketId>` -> `/<volume>/<bucket>`
+    BUCKET_ID = "bucketIdTable";
+    /// `/<volumeId>/<bucketId>/<parentId>/<name>` -> InodeRow of a directory
+    DIRECTORY = "directoryTable";
+    /// `/<volumeId>/<bucketId>/<directoryId>` -> PlaceRow
+    DIRECTORY_ID = "directoryIdTable";
+    /// `/<volumeId>/<bucketId>/<parentId>/<name>` -> InodeRow of anything else
+    FILE = "fileTable";
+    /// `/<volumeId>/<bucketId>/<objectId>` -> InodeRow of an inode with several names
+    INODE = "inodeTable";
+    /// `/<volumeId>/<bucketId>/<objectId>` -> OrphanRow
+    ORPHAN = "orphanTable";
+    /// session id (8 bytes, big endian), then a key of orphanTable -> empty
+    SESSION_ORPHAN = "sessionOrphanTable";
+    /// object id, segment number (8 bytes each, big endian) -> ExtentSegment
+    EXTENT = "extentTable";
+    /// object id, inline id (8 bytes each, big endian) -> the bytes
+    INLINE = "inlineTable";
+    /// container, local id, object id (8 bytes each, big endian) -> BlockRefRow
+    BLOCK_REF = "blockRefTable";
+    /// session, container, local id (8 bytes each, big endian) -> OpenBlockRow; and once more under
+    /// session 0, to be found by block
+    OPEN_BLOCK = "openBlockTable";
+    /// container, local id (8 bytes each, big endian) -> FreedBlockRow
+    FREED_BLOCK = "freedBlockTable";
+    /// `/<volumeId>/<bucketId>/<objectId>` -> DeletedRow of a file
+    DELETED = "deletedTable";
+    /// `/<volumeId>/<bucketId>/<objectId>` -> DeletedRow of a directory whose children remain
+    DELETED_DIRECTORY = "deletedDirectoryTable";
+    /// `/<volume>/<bucket>/<key>/<client id>` -> OpenKeyRow
+    OPEN_KEY = "openKeyTable";
+    /// session id (8 bytes, big endian) -> SessionRow
+    SESSION = "sessionTable";
+    /// client id (16 bytes), call id (8 bytes, big endian) -> ReplyRow
+    REPLY = "replyTable";
+}
+
+/// Key of the Raft position in [`TRANSACTION_INFO`].
+pub const POSITION_KEY: &[u8] = b"#TRANSACTIONINFO";
+/// Key of the object id counter in [`META`].
+pub const NEXT_ID_KEY: &[u8] = b"#NEXTOBJECTID";
+/// Key of the root directory's row in [`META`].
+pub const ROOT_KEY: &[u8] = b"#ROOT";
+
+/// Key of a volume, by name.
+pub fn volume_key(volume: &str) -> Vec<u8> {
+    format!("/{volume}").into_bytes()
+}
+
+/// Key of a bucket, by names.
+pub fn bucket_key(volume: &str, bucket: &str) -> Vec<u8> {
+    format!("/{volume}/{bucket}").into_bytes()
+}
+
+/// Key of a volume, by id.
+pub fn volume_id_key(volume: u64) -> Vec<u8> {
+    format!("/{volume}").into_bytes()
+}
+
+/// Key of anything that an id inside a bucket names, and of a bucket by `object` alone.
+pub fn id_key(volume: u64, bucket: u64, object: u64) -> Vec<u8> {
+    format!("/{volume}/{bucket}/{object}").into_bytes()
+}
+
+/// Key of a bucket, by ids.
+pub fn bucket_id_key(volume: u64, bucket: u64) -> Vec<u8> {
+    format!("/{volume}/{bucket}").into_bytes()
+}
+
+/// Prefix of everything that a directory holds, in [`DIRECTORY`] and [`FILE`].
+pub fn children_prefix(volume: u64, bucket: u64, parent: u64) -> Vec<u8> {
+    format!("/{volume}/{bucket}/{parent}/").into_bytes()
+}
+
+/// Key of a name in a directory, in [`DIRECTORY`] and [`FILE`].
+pub fn child_key(volume: u64, bucket: u64, parent: u64, name: &[u8]) -> Vec<u8> {
+    let mut key = children_prefix(volume, bucket, parent);
+    key.extend_from_slice(name);
+    key
+}
+
+/// Big-endian key of numbers.
+pub fn number_key(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|n| n.to_be_bytes()).collect()
+}
+
+/// Reads the numbers of such a key back; `None` when its length is another.
+pub fn parse_number_key<const N: usize>(key: &[u8]) -> Option<[u64; N]> {
+    if key.len() != N * 8 {
+        return None;
+    }
+    let mut numbers = [0; N];
+    for (number, bytes) in numbers.iter_mut().zip(key.chunks_exact(8)) {
+        *number = u64::from_be_bytes(bytes.try_into().ok()?);
+    }
+    Some(numbers)
+}
+
+/// Key of an open key.
+pub fn open_key(volume: &str, bucket: &str, key: &str, client: u64) -> Vec<u8> {
+    format!("/{volume}/{bucket}/{key}/{client}").into_bytes()
+}
+
+/// Key of a remembered reply.
+pub fn reply_key(client: &[u8], call: u64) -> Vec<u8> {
+    let mut key = client.to_vec();
+    key.extend_from_slice(&call.to_be_bytes());
+    key
+}

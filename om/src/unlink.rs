@@ -1,0 +1,119 @@
+//! What becomes of an inode that loses a name: shared by unlink, rename over a file, and keys that
+//! are overwritten or deleted.
+
+use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, OrphanRow};
+
+use crate::apply::Apply;
+use crate::error::Result;
+use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
+use crate::tables;
+
+/// Takes the name `name` in `dir` from the inode `found` (not a directory) and returns the inode's
+/// row as it is now. With its last name gone, the inode goes to be reclaimed, or stays for the
+/// sessions `keep_for` that have it open.
+pub fn drop_name(
+    apply: &mut Apply<'_>,
+    dir: &DirRef,
+    name: &[u8],
+    found: Found,
+    keep_for: &[u64],
+) -> Result<InodeRow> {
+    let Level::Bucket {
+        volume,
+        bucket,
+        parent,
+    } = namespace::level(dir)
+    else {
+        return Ok(found.row);
+    };
+    apply.delete(
+        tables::FILE,
+        &tables::child_key(volume, bucket, parent, name),
+    );
+    let mut row = found.row;
+    row.nlink = row.nlink.saturating_sub(1);
+    row.ctime_ns = apply.time_ns;
+    if row.nlink > 0 {
+        apply.account(dir, -1, 0)?;
+        apply.store(&found.slot, &row)?;
+        return Ok(row);
+    }
+    apply.account(dir, -1, -replicated(&row, row.allocated as i64))?;
+    if let Slot::Row {
+        table: tables::INODE,
+        key,
+    } = &found.slot
+    {
+        apply.delete(tables::INODE, key);
+    }
+    if keep_for.is_empty() {
+        reclaim(apply, volume, bucket, row.clone());
+        return Ok(row);
+    }
+    let orphan = OrphanRow {
+        version: ROW_VERSION,
+        volume_id: volume,
+        bucket_id: bucket,
+        inode: Some(row.clone()),
+        sessions: keep_for.to_vec(),
+    };
+    let key = tables::id_key(volume, bucket, row.object_id);
+    apply.put(tables::ORPHAN, &key, &orphan);
+    for session in keep_for {
+        apply.put_raw(
+            tables::SESSION_ORPHAN,
+            &session_orphan_key(*session, &key),
+            Vec::new(),
+        );
+    }
+    Ok(row)
+}
+
+/// `bytes` of a file, times the copies that are kept of them.
+pub fn replicated(row: &InodeRow, bytes: i64) -> i64 {
+    let copies = row.replication.as_ref().map_or(1, |r| r.factor.max(1));
+    bytes.saturating_mul(i64::from(copies))
+}
+
+/// Key by which a session's orphans are found.
+pub fn session_orphan_key(session: u64, orphan: &[u8]) -> Vec<u8> {
+    let mut key = tables::number_key(&[session]);
+    key.extend_from_slice(orphan);
+    key
+}
+
+/// Queues an inode without a name for the background to take apart.
+pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow) {
+    let key = tables::id_key(volume, bucket, row.object_id);
+    let table = match namespace::kind(&row) {
+        InodeKind::Directory => tables::DELETED_DIRECTORY,
+        _ => tables::DELETED,
+    };
+    let deleted = DeletedRow {
+        version: ROW_VERSION,
+        volume_id: volume,
+        bucket_id: bucket,
+        inode: Some(row),
+        deleted_ms: apply.time_ms(),
+    };
+    apply.put(table, &key, &deleted);
+}
+
+/// `session` gives up the orphan under `key`; with its last holder gone, the inode is reclaimed.
+pub fn release_orphan(apply: &mut Apply<'_>, session: u64, key: &[u8]) -> Result<()> {
+    use crate::rows::Rows;
+    apply.delete(tables::SESSION_ORPHAN, &session_orphan_key(session, key));
+    let Some(mut orphan) = apply.get::<OrphanRow>(tables::ORPHAN, key)? else {
+        return Ok(());
+    };
+    orphan.sessions.retain(|s| *s != session);
+    if !orphan.sessions.is_empty() {
+        apply.put(tables::ORPHAN, key, &orphan);
+        return Ok(());
+    }
+    apply.delete(tables::ORPHAN, key);
+    if let Some(row) = orphan.inode {
+        reclaim(apply, orphan.volume_id, orphan.bucket_id, row);
+    }
+    Ok(())
+}
