@@ -54,7 +54,7 @@ impl OpError {
 }
 
 /// No room, or no quota on the filesystem of the machine.
-pub fn is_full(cause: &io::Error) -> bool {
+fn is_full(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

@@ -12,7 +12,11 @@ use crate::error::StartError;
 const FILE_NAME: &str = "datanode.id";
 
 /// The uuid kept in `<dir>/datanode.id`, made on first start. Blocks.
-pub fn load_or_create(disk: &dyn Disk, dir: &Path, rng: &dyn Rng) -> Result<Uuid, StartError> {
+pub(crate) fn load_or_create(
+    disk: &dyn Disk,
+    dir: &Path,
+    rng: &dyn Rng,
+) -> Result<Uuid, StartError> {
     let path = dir.join(FILE_NAME);
     let bytes = match disk.read(&path) {
         Ok(bytes) => bytes,

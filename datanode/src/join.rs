@@ -17,6 +17,9 @@ use crate::layout::VolumeVersion;
 use crate::node::{Node, off_thread};
 use crate::volume::{Owner, Volume, VolumeSet, VolumeSettings, probe};
 
+/// What is done once the volumes are open.
+pub(crate) type Joined = Box<dyn Fn(&Arc<Node>) + Send + Sync>;
+
 /// What [`Join`] is told.
 pub(crate) struct JoinSettings {
     pub(crate) disk: Arc<dyn Disk>,
@@ -25,7 +28,7 @@ pub(crate) struct JoinSettings {
     pub(crate) tolerated: u64,
     pub(crate) cache: BlockCache,
     /// Called once the volumes are open.
-    pub(crate) joined: Box<dyn Fn(&Arc<Node>) + Send + Sync>,
+    pub(crate) joined: Joined,
 }
 
 /// The way into a cluster.

@@ -16,15 +16,15 @@ use crate::chunk::Chunk;
 use crate::error::{OpError, OpResult};
 
 /// `container|local` → size, commit and flags of a block.
-pub const BLOCK_DATA: Table<Vec<u8>, BlockRow> = Table::new("block_data");
+const BLOCK_DATA: Table<Vec<u8>, BlockRow> = Table::new("block_data");
 /// `container|local|offset` → one chunk.
-pub const CHUNK_INFO: Table<Vec<u8>, ChunkRow> = Table::new("chunk_info");
+const CHUNK_INFO: Table<Vec<u8>, ChunkRow> = Table::new("chunk_info");
 /// `container|#NAME` → a counter of the container.
-pub const METADATA: Table<Vec<u8>, u64Row> = Table::new("metadata");
+const METADATA: Table<Vec<u8>, U64Row> = Table::new("metadata");
 /// `container|transaction` → local ids whose files are still to be removed.
-pub const DELETE_TXNS: Table<Vec<u8>, Raw> = Table::new("delete_txns");
+const DELETE_TXNS: Table<Vec<u8>, Raw> = Table::new("delete_txns");
 /// `container|local` → from which byte on this replica lacks a committed block.
-pub const MISSING: Table<Vec<u8>, u64Row> = Table::new("missing_blocks");
+const MISSING: Table<Vec<u8>, U64Row> = Table::new("missing_blocks");
 
 const ROW_VERSION: u8 = 1;
 const PAGE: usize = 4096;
@@ -43,13 +43,12 @@ pub struct BlockRow {
 }
 
 /// A number.
-#[allow(non_camel_case_types)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct u64Row(pub u64);
+struct U64Row(u64);
 
 /// A chunk without its offset, which the key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChunkRow {
+struct ChunkRow {
     len: u32,
     window: u32,
     crcs: Vec<u8>,
@@ -88,7 +87,7 @@ impl ValueCodec for BlockRow {
     }
 }
 
-impl ValueCodec for u64Row {
+impl ValueCodec for U64Row {
     fn encode(&self) -> Vec<u8> {
         self.0.to_be_bytes().to_vec()
     }
@@ -250,7 +249,7 @@ impl Change {
             METADATA.put(
                 &mut self.batch,
                 &name_key(self.container, name),
-                &u64Row(value),
+                &U64Row(value),
             );
         }
     }
@@ -260,7 +259,7 @@ impl Change {
         MISSING.put(
             &mut self.batch,
             &block_key(self.container, local),
-            &u64Row(from),
+            &U64Row(from),
         );
     }
 
@@ -341,7 +340,7 @@ impl BlockDb {
     pub fn sync(&self) -> OpResult<()> {
         // The log is written in order: a durable row makes those before it durable.
         let mut batch = Batch::new();
-        METADATA.put(&mut batch, SYNC_KEY, &u64Row(0));
+        METADATA.put(&mut batch, SYNC_KEY, &U64Row(0));
         self.db
             .write(&batch, true)
             .map_err(|error| self.failed(&error))
@@ -571,7 +570,11 @@ mod tests {
         assert!(db.chunks(1, 7, 0, 100).unwrap().is_empty());
         assert_eq!(db.chunks(1, 8, 0, 100).unwrap().len(), 1);
         let mut seen = Vec::new();
-        db.each_block(1, |local, _| Ok(seen.push(local))).unwrap();
+        db.each_block(1, |local, _| {
+            seen.push(local);
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(seen, [8]);
     }
 }

@@ -38,7 +38,7 @@ impl Sequencer {
             true => std::mem::take(&mut lane.unfinished),
             false => Vec::new(),
         };
-        lane.unfinished.retain_mut(|over| is_open(over));
+        lane.unfinished.retain_mut(is_open);
         lane.unfinished.push(over);
         Turn {
             before,
@@ -51,7 +51,7 @@ impl Sequencer {
     /// Forgets blocks whose requests are all over.
     pub(crate) fn tidy(&mut self) {
         self.lanes.retain(|_, lane| {
-            lane.unfinished.retain_mut(|over| is_open(over));
+            lane.unfinished.retain_mut(is_open);
             !lane.unfinished.is_empty()
         });
     }

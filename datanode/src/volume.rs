@@ -46,7 +46,7 @@ impl fmt::Debug for Volume {
 }
 
 /// Proves that a data directory can be written to, before anything else is asked of it. Blocks.
-pub fn probe(disk: &dyn Disk, dir: &Path) -> Result<(), StartError> {
+pub(crate) fn probe(disk: &dyn Disk, dir: &Path) -> Result<(), StartError> {
     create_dir_durably(disk, dir).map_err(StartError::io("create data directory", dir))?;
     let path = dir.join(".probe");
     let written = disk

@@ -32,7 +32,11 @@ pub(super) async fn import_container(
     let container = match received.await {
         Ok(container) => container,
         Err(error) => {
-            off_thread(move || Ok(Incoming::abandon(&volume, id))).await?;
+            off_thread(move || {
+                Incoming::abandon(&volume, id);
+                Ok(())
+            })
+            .await?;
             return Err(error);
         }
     };
