@@ -13,7 +13,7 @@ use ozone_common::config::Config;
 use ozone_common::disk::Disk;
 use ozone_datanode::{DatanodeOptions, DatanodeServer, StartError};
 
-pub use client::{BlockWriter, Client};
+pub use client::Client;
 pub use scm::FakeScm;
 
 /// How long a condition may take to come about.
