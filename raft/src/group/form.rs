@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use openraft::{BasicNode, Config, SnapshotPolicy, StorageHelper};
 use tokio::sync::watch;
 
 use super::{Barriers, Group, Leadership, Raft, Silence, fatal, status};
@@ -15,7 +15,7 @@ use crate::error::io_error;
 use crate::log::{Flushers, LogOptions, LogStore};
 use crate::net::{Connections, Network};
 use crate::snapshot::SnapshotDir;
-use crate::types::MemberId;
+use crate::types::{MemberId, Types};
 use crate::{GroupConfig, RaftError, RaftOptions, Result, StateMachine};
 
 /// Between attempts of the member that should lead to be elected.
@@ -114,6 +114,7 @@ impl Group {
             flushers,
         } = shared;
         let Storage { log, adapter } = open_storage(&config, flushers, machine).await?;
+        let alone = sole_voter(&config, &log, &adapter).await? == Some(me);
         let pristine = log.is_pristine() && adapter.position().applied.is_none();
         let before = log.vote().filter(|vote| vote.committed);
         let led_by = before.map(|vote| vote.leader_id.voted_for);
@@ -126,7 +127,6 @@ impl Group {
         let raft = Raft::build(me, core, network, log.clone(), adapter.clone())
             .await
             .map_err(fatal)?;
-        let alone = raft.voter_ids().eq([me]);
         let silence = led_by
             .filter(|leader| *leader != me && !alone)
             .map(|leader| Silence {
@@ -152,7 +152,7 @@ impl Group {
         } else if led_by == Some(me) {
             tasks.push(tokio::spawn(start.campaign()).abort_handle());
         }
-        Ok(Arc::new(Self {
+        let group = Arc::new(Self {
             id: config.group_id,
             me,
             raft,
@@ -164,8 +164,49 @@ impl Group {
             silence,
             barriers: Barriers::default(),
             tasks,
-        }))
+        });
+        if alone {
+            group.wait_until_leading().await?;
+        }
+        Ok(group)
     }
+
+    /// A group of one is of use as soon as it is open.
+    async fn wait_until_leading(&self) -> Result<()> {
+        let limit = self.options.election_max * 2;
+        let mut seen = self.leadership.clone();
+        match tokio::time::timeout(limit, seen.wait_for(|now| now.is_leader)).await {
+            Err(_) => Err(RaftError::Timeout(limit)),
+            Ok(Err(_)) => Err(RaftError::Fatal("ended while it was opened".into())),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+/// The only member that votes, if there is just one: as the log says, or as it is about to.
+async fn sole_voter(
+    config: &GroupConfig,
+    log: &LogStore,
+    adapter: &Adapter,
+) -> Result<Option<MemberId>> {
+    let (mut log, mut adapter) = (log.clone(), adapter.clone());
+    let mut helper = StorageHelper::<Types, _, _>::new(&mut log, &mut adapter);
+    let known = helper
+        .get_membership()
+        .await
+        .map_err(|e| RaftError::Fatal(e.to_string()))?;
+    let mut voters: Vec<MemberId> = known.effective().voter_ids().collect();
+    if voters.is_empty() {
+        voters = config
+            .members
+            .iter()
+            .map(|peer| MemberId(peer.id))
+            .collect();
+    }
+    Ok(match voters[..] {
+        [only] => Some(only),
+        _ => None,
+    })
 }
 
 async fn keep_silence(raft: Raft, until: Instant) {

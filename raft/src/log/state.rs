@@ -72,7 +72,9 @@ impl State {
         {
             self.drop_newest();
         }
-        self.last = last.max(self.purged);
+        if next < self.next() {
+            self.last = last.max(self.purged);
+        }
     }
 
     fn drop_newest(&mut self) {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::alias::OneshotReceiverOf;
 use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, RaftLogReader};
 use ozone_common::disk::{Disk, RealDisk};
-use openraft::alias::OneshotReceiverOf;
-use openraft::type_config::TypeConfigExt;
 
 use super::{Flushers, LogOptions, LogStore};
 use crate::RaftError;
@@ -30,7 +30,12 @@ impl Bench {
     fn new(disk: Arc<dyn Disk>) -> Self {
         let guard = tempfile::tempdir().unwrap();
         let dir = guard.path().join("group").join("current");
-        Self { _guard: guard, dir, disk, segment_bytes: 64 << 10 }
+        Self {
+            _guard: guard,
+            dir,
+            disk,
+            segment_bytes: 64 << 10,
+        }
     }
 
     fn real() -> Self {
@@ -52,15 +57,24 @@ impl Bench {
     }
 
     fn path(&self, prefix: &str) -> PathBuf {
-        let name = self.files().into_iter().find(|name| name.starts_with(prefix));
-        self.dir.join(name.unwrap_or_else(|| panic!("no {prefix}* in {:?}", self.files())))
+        let name = self
+            .files()
+            .into_iter()
+            .find(|name| name.starts_with(prefix));
+        self.dir
+            .join(name.unwrap_or_else(|| panic!("no {prefix}* in {:?}", self.files())))
     }
 }
 
 fn entry(term: u64, index: u64, size: usize) -> Entry {
     // The content tells which entry it is, and not only in its first bytes.
-    let data: Vec<u8> = (0..size).map(|at| (index + term * 7 + at as u64) as u8).collect();
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(CommandData(Bytes::from(data))) }
+    let data: Vec<u8> = (0..size)
+        .map(|at| (index + term * 7 + at as u64) as u8)
+        .collect();
+    Entry {
+        log_id: log_id(term, index),
+        payload: EntryPayload::Normal(CommandData(Bytes::from(data))),
+    }
 }
 
 type Told = OneshotReceiverOf<Types, std::io::Result<()>>;
@@ -89,14 +103,20 @@ fn flip_byte(path: &Path, offset: u64) {
 #[tokio::test]
 async fn entries_over_many_segments_are_read_back_after_a_restart() {
     let bench = Bench::real();
-    let entries: Vec<Entry> = (0..500).map(|index| entry(1 + index / 100, index, 700)).collect();
+    let entries: Vec<Entry> = (0..500)
+        .map(|index| entry(1 + index / 100, index, 700))
+        .collect();
     let mut log = bench.open().unwrap();
     for chunk in entries.chunks(37) {
         append(&mut log, chunk.to_vec()).await.unwrap();
     }
     assert_eq!(read_all(&mut log).await, entries);
     drop(log);
-    let closed = bench.files().iter().filter(|name| name.contains('-') && name.starts_with("log_")).count();
+    let closed = bench
+        .files()
+        .iter()
+        .filter(|name| name.contains('-') && name.starts_with("log_"))
+        .count();
     assert!(closed >= 4, "{:?}", bench.files());
     let mut log = bench.open().unwrap();
     assert_eq!(read_all(&mut log).await, entries);
@@ -127,7 +147,11 @@ async fn truncation_across_segments_is_durable_and_new_entries_follow() {
     let newer: Vec<Entry> = (101..250).map(|index| entry(2, index, 500)).collect();
     append(&mut log, newer.clone()).await.unwrap();
     log.truncate_after(Some(log_id(2, 200))).await.unwrap();
-    let expected: Vec<Entry> = entries[..=100].iter().chain(&newer[..100]).cloned().collect();
+    let expected: Vec<Entry> = entries[..=100]
+        .iter()
+        .chain(&newer[..100])
+        .cloned()
+        .collect();
     assert_eq!(read_all(&mut log).await, expected);
     drop(log);
     assert_eq!(read_all(&mut bench.open().unwrap()).await, expected);
@@ -150,7 +174,11 @@ async fn purge_removes_whole_segments_and_nothing_else() {
     drop(log);
     let mut log = bench.open().unwrap();
     assert_eq!(read_all(&mut log).await, entries[251..]);
-    assert!(!bench.files().iter().any(|name| name.starts_with("log_0-")), "{:?}", bench.files());
+    assert!(
+        !bench.files().iter().any(|name| name.starts_with("log_0-")),
+        "{:?}",
+        bench.files()
+    );
     // A copy of the state was installed that is far ahead of this log.
     log.purge(log_id(3, 900)).await.unwrap();
     append(&mut log, vec![entry(3, 901, 20)]).await.unwrap();

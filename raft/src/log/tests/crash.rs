@@ -33,14 +33,26 @@ impl Model {
         let at = format!("seed {seed}, power cut {round}");
         let by_index: BTreeMap<u64, &Entry> = found.iter().map(|e| (e.log_id.index(), e)).collect();
         for (index, entry) in &self.kept {
-            assert_eq!(by_index.get(index), Some(&entry), "{at}: entry {index} lost");
+            assert_eq!(
+                by_index.get(index),
+                Some(&entry),
+                "{at}: entry {index} lost"
+            );
         }
         let extra = self.kept.keys().next_back().map_or(0, |last| last + 1);
         let more = found.iter().filter(|e| e.log_id.index() >= extra);
-        for (got, submitted) in more.zip(self.open.iter().map(Some).chain(std::iter::repeat(None))) {
-            assert_eq!(Some(got), submitted, "{at}: an entry that was never submitted");
+        for (got, submitted) in more.zip(self.open.iter().map(Some).chain(std::iter::repeat(None)))
+        {
+            assert_eq!(
+                Some(got),
+                submitted,
+                "{at}: an entry that was never submitted"
+            );
         }
-        assert!(vote == self.vote || vote == self.vote_open, "{at}: vote lost");
+        assert!(
+            vote == self.vote || vote == self.vote_open,
+            "{at}: vote lost"
+        );
     }
 
     /// Takes what was found as the truth for the next round.
@@ -63,7 +75,9 @@ impl Run {
         let first = self.model.next();
         let count = self.rng.random_range(1..8);
         let size = self.rng.random_range(0..2500);
-        (first..first + count).map(|index| entry(self.model.term, index, size)).collect()
+        (first..first + count)
+            .map(|index| entry(self.model.term, index, size))
+            .collect()
     }
 
     async fn step(&mut self) {
@@ -80,7 +94,9 @@ impl Run {
             _ => {
                 let entries = self.batch();
                 append(&mut self.log, entries.clone()).await.unwrap();
-                self.model.kept.extend(entries.into_iter().map(|e| (e.log_id.index(), e)));
+                self.model
+                    .kept
+                    .extend(entries.into_iter().map(|e| (e.log_id.index(), e)));
             }
         }
     }
@@ -124,7 +140,9 @@ impl Run {
         for (count, told) in waiting {
             if told.await.is_ok_and(|done| done.is_ok()) {
                 let acknowledged = self.model.open.drain(..count);
-                self.model.kept.extend(acknowledged.map(|e| (e.log_id.index(), e)));
+                self.model
+                    .kept
+                    .extend(acknowledged.map(|e| (e.log_id.index(), e)));
             }
         }
         // Fails, but not before the fsync thread is done with this log.
@@ -139,14 +157,24 @@ async fn power_cuts(seed: u64) {
     bench.segment_bytes = 16 << 10;
     let log = bench.open().unwrap();
     let rng = StdRng::seed_from_u64(seed);
-    let mut run = Run { rng, model: Model { term: 1, ..Model::default() }, log, disk };
+    let mut run = Run {
+        rng,
+        model: Model {
+            term: 1,
+            ..Model::default()
+        },
+        log,
+        disk,
+    };
     for round in 0..8 {
         for _ in 0..run.rng.random_range(1..25) {
             run.step().await;
         }
         let cut_seed = run.rng.random();
         run.crash(cut_seed).await;
-        run.log = bench.open().unwrap_or_else(|e| panic!("seed {seed}, power cut {round}: {e}"));
+        run.log = bench
+            .open()
+            .unwrap_or_else(|e| panic!("seed {seed}, power cut {round}: {e}"));
         let found = read_all(&mut run.log).await;
         let vote = run.log.vote();
         run.model.check(&found, vote, seed, round);

@@ -29,7 +29,8 @@ async fn a_torn_end_is_cut() {
     // The last fsync never returned: of the second write only the last entry reached the disk.
     let path = bench.path("log_inprogress_0");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.write_all_at(&[0; 2 * FRAME as usize], offset(5)).unwrap();
+    file.write_all_at(&[0; 2 * FRAME as usize], offset(5))
+        .unwrap();
     let mut log = bench.open().unwrap();
     let kept: Vec<Entry> = (0..5).map(|index| entry(1, index, 700)).collect();
     assert_eq!(read_all(&mut log).await, kept);
@@ -53,7 +54,11 @@ async fn garbage_after_the_last_entry_is_cut() {
 
 fn refused(bench: &Bench) -> (PathBuf, u64, String) {
     match bench.open() {
-        Err(RaftError::Corrupt { file, offset, reason }) => (file, offset, reason),
+        Err(RaftError::Corrupt {
+            file,
+            offset,
+            reason,
+        }) => (file, offset, reason),
         Err(other) => panic!("refused for another reason: {other}"),
         Ok(_) => panic!("opened"),
     }
@@ -68,7 +73,11 @@ async fn a_damaged_entry_that_was_fsynced_is_refused_with_its_place() {
     let before = fs::read(&path).unwrap();
     let (file, at, reason) = refused(&bench);
     assert_eq!((file, at), (path.clone(), offset(2)), "{reason}");
-    assert_eq!(fs::read(&path).unwrap(), before, "a refused file must stay as it is");
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        before,
+        "a refused file must stay as it is"
+    );
 }
 
 #[tokio::test]
@@ -76,7 +85,14 @@ async fn damage_in_a_closed_segment_is_refused() {
     let bench = Bench::real();
     written(&bench, &[0..200]).await;
     let path = bench.path("log_0-");
-    let last = path.to_str().unwrap().rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
+    let last = path
+        .to_str()
+        .unwrap()
+        .rsplit_once('-')
+        .unwrap()
+        .1
+        .parse::<u64>()
+        .unwrap();
     flip_byte(&path, offset(last) + 50);
     let (file, at, _) = refused(&bench);
     assert_eq!((file, at), (path, offset(last)));
@@ -86,7 +102,11 @@ async fn damage_in_a_closed_segment_is_refused() {
 async fn a_missing_segment_is_refused() {
     let bench = Bench::real();
     written(&bench, &[0..300]).await;
-    let mut names: Vec<_> = bench.files().into_iter().filter(|n| n.starts_with("log_")).collect();
+    let mut names: Vec<_> = bench
+        .files()
+        .into_iter()
+        .filter(|n| n.starts_with("log_"))
+        .collect();
     names.retain(|name| !name.starts_with("log_0-") && !name.contains("inprogress"));
     fs::remove_file(bench.dir.join(&names[0])).unwrap();
     refused(&bench);
@@ -96,7 +116,9 @@ async fn a_missing_segment_is_refused() {
 async fn a_damaged_meta_file_is_refused() {
     let bench = Bench::real();
     let mut log = bench.open().unwrap();
-    log.save_vote(&crate::types::Vote::new(3, 1.into())).await.unwrap();
+    log.save_vote(&crate::types::Vote::new(3, 1.into()))
+        .await
+        .unwrap();
     drop(log);
     let path = bench.path("raft-meta");
     flip_byte(&path, 12);
@@ -113,7 +135,9 @@ async fn a_failed_fsync_fails_the_log_for_good() {
     append(&mut log, vec![entry(1, 1, 10)]).await.unwrap_err();
     let again = append(&mut log, vec![entry(1, 2, 10)]).await.unwrap_err();
     assert!(again.to_string().contains("failed before"), "{again}");
-    log.save_vote(&crate::types::Vote::new(3, 1.into())).await.unwrap_err();
+    log.save_vote(&crate::types::Vote::new(3, 1.into()))
+        .await
+        .unwrap_err();
 }
 
 #[tokio::test]
@@ -128,5 +152,8 @@ async fn a_full_disk_fails_the_log_and_a_restart_with_room_goes_on() {
     disk.limit_room(None);
     let mut log = bench.open().unwrap();
     append(&mut log, vec![entry(1, 1, 5000)]).await.unwrap();
-    assert_eq!(read_all(&mut log).await, [entry(1, 0, 10), entry(1, 1, 5000)]);
+    assert_eq!(
+        read_all(&mut log).await,
+        [entry(1, 0, 10), entry(1, 1, 5000)]
+    );
 }

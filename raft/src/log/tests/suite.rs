@@ -29,7 +29,10 @@ impl StateMachine for Positions {
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<(), StateMachineError> {
-        Ok(std::fs::write(dir.join("position"), self.0.lock().clone().unwrap_or_default())?)
+        Ok(std::fs::write(
+            dir.join("position"),
+            self.0.lock().clone().unwrap_or_default(),
+        )?)
     }
 
     fn restore(&self, dir: &Path) -> Result<(), StateMachineError> {
@@ -45,7 +48,9 @@ impl StoreBuilder<Types, LogStore, Adapter, Bench> for Builder {
         let bench = Bench::real();
         let log = bench.open().unwrap();
         let copies = SnapshotDir::open(bench.disk.clone(), bench.dir.join("../snapshot")).unwrap();
-        let adapter = Adapter::start(Arc::new(Positions::default()), copies, "suite").await.unwrap();
+        let adapter = Adapter::start(Arc::new(Positions::default()), copies, "suite")
+            .await
+            .unwrap();
         Ok((bench, log, adapter))
     }
 }
