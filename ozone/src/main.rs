@@ -1,2 +1,112 @@
-//! .
-fn main() {}
+//! `ozone`: one binary for every server, the embedded cluster, the mount and the command line.
+
+mod conf;
+mod daemon;
+mod mount;
+mod ports;
+mod signals;
+mod up;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ozone_common::config::{Config, ConfigSources};
+use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
+
+/// Exit code of a command that could not do its work, as Ozone's.
+const FAILED: u8 = 255;
+
+#[derive(Parser)]
+#[command(name = "ozone", version, about = "A POSIX filesystem and an object store over the same bytes")]
+struct Args {
+    /// Configuration file, instead of $OZONE_CONF_DIR/ozone-site.xml.
+    #[arg(long, global = true, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Sets a configuration key, over file and environment. May be given several times.
+    #[arg(long = "set", short = 'D', global = true, value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Logs as JSON, one object a line.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a whole cluster in this process, and mounts it.
+    Up(up::UpArgs),
+    /// Mounts the namespace of a cluster.
+    Mount(mount::MountArgs),
+    /// Runs a Storage Container Manager.
+    Scm(daemon::ScmArgs),
+    /// Runs an Ozone Manager.
+    Om(daemon::OmArgs),
+    /// Runs a datanode.
+    Datanode,
+    /// Prints configuration values.
+    Getconf(conf::GetconfArgs),
+    /// Prints the version.
+    Version,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(format_args!("cannot start threads: {error}")),
+    };
+    let code = runtime.block_on(run(args));
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(args: Args) -> ExitCode {
+    let sources = ConfigSources::of_process(args.conf, args.sets);
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(error) => return fail(error),
+    };
+    let format = if args.log_json { LogFormat::Json } else { LogFormat::Text };
+    let log = |file| init_logging(&LogOptions { format, file, level: None });
+    let outcome = match args.command {
+        Command::Up(up) => {
+            if let Err(error) = up::prepare_dir(&up.dir) {
+                return fail(error);
+            }
+            match log(Some(up.dir.join("ozone.log"))) {
+                Ok(()) => up::run(up, config).await,
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        Command::Getconf(getconf) => return conf::run(&getconf, &config),
+        Command::Version => {
+            version::print();
+            return ExitCode::SUCCESS;
+        }
+        daemon => match log(None) {
+            Ok(()) => {
+                config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+                match daemon {
+                    Command::Scm(scm) => daemon::scm(scm, config).await,
+                    Command::Om(om) => daemon::om(om, config).await,
+                    Command::Datanode => daemon::datanode(config).await,
+                    Command::Mount(mount) => mount::run(mount, config).await,
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+fn fail(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("ozone: {error}");
+    ExitCode::from(FAILED)
+}

@@ -1,0 +1,98 @@
+//! The servers as processes of their own: `ozone scm`, `ozone om`, `ozone datanode`.
+
+use clap::Args;
+use ozone_common::clock::SystemClock;
+use ozone_common::config::Config;
+use ozone_common::disk::RealDisk;
+use ozone_common::net::TcpNet;
+use ozone_common::rng::OsRng;
+use ozone_datanode::{DatanodeOptions, DatanodeServer};
+use ozone_om::{OmOptions, OmServer};
+use ozone_scm::{ScmOptions, ScmServer};
+use std::sync::Arc;
+
+use crate::signals;
+
+/// Arguments of `ozone scm`.
+#[derive(Args)]
+pub struct ScmArgs {
+    /// Makes the directories, the cluster id and the certificate authority, and ends.
+    #[arg(long)]
+    init: bool,
+    /// With --init: the id of the cluster, instead of a new one.
+    #[arg(long, requires = "init", value_name = "CID")]
+    clusterid: Option<String>,
+}
+
+/// Arguments of `ozone om`.
+#[derive(Args)]
+pub struct OmArgs {
+    /// Makes the directories for the cluster of the running SCM, and ends.
+    #[arg(long)]
+    init: bool,
+}
+
+/// What an OM is started with on this machine.
+pub fn om_options(config: Config) -> OmOptions {
+    OmOptions {
+        config,
+        clock: Arc::new(SystemClock::new()),
+        rng: Arc::new(OsRng),
+        net: TcpNet::shared(),
+        disk: Arc::new(RealDisk),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Runs on a thread that may block.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(text)
+}
+
+/// `ozone scm`.
+pub async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
+    if args.init {
+        let made = blocking(move || ozone_scm::init(&config, args.clusterid.as_deref())).await?;
+        println!("SCM initialization succeeded. Current cluster id: {}", made.map_err(text)?.cluster_id);
+        return Ok(());
+    }
+    let server = ScmServer::start(ScmOptions::new(config)).await.map_err(text)?;
+    server.wait_ready().await.map_err(text)?;
+    signals::stop().await?;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// `ozone om`.
+pub async fn om(args: OmArgs, config: Config) -> Result<(), String> {
+    let options = om_options(config);
+    if args.init {
+        let cluster = ozone_om::server::init(&options).await.map_err(text)?;
+        println!("OM initialization succeeded. Current cluster id: {cluster}");
+        return Ok(());
+    }
+    let server = OmServer::start(options).await.map_err(text)?;
+    signals::stop().await?;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// `ozone datanode`.
+pub async fn datanode(config: Config) -> Result<(), String> {
+    let server = DatanodeServer::start(DatanodeOptions::new(config)).await.map_err(text)?;
+    let registered = server.wait_registered();
+    tokio::select! {
+        registered = registered => registered.map_err(text)?,
+        stopped = signals::stop() => {
+            stopped?;
+            server.shutdown().await;
+            return Ok(());
+        }
+    }
+    signals::stop().await?;
+    server.shutdown().await;
+    Ok(())
+}

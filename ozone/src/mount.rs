@@ -1,0 +1,51 @@
+//! `ozone mount`: the namespace of a cluster as a directory.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ozone_client::{Client, ClientConfig};
+use ozone_common::config::{Config, HostPort};
+use ozone_fs::MountOptions;
+
+use crate::signals;
+
+/// Port of an OM where none is given.
+const OM_PORT: u16 = 9862;
+
+/// Arguments of `ozone mount`.
+#[derive(Args)]
+pub struct MountArgs {
+    /// The OMs: host[:port], separated by commas.
+    om: String,
+    /// An empty directory.
+    mountpoint: PathBuf,
+    /// Mount options, as mount(8) takes them.
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
+}
+
+/// Mounts, and stays until told to stop or unmounted.
+pub async fn run(args: MountArgs, config: Config) -> Result<(), String> {
+    let mut client = ClientConfig::from_config(&config).map_err(|e| e.to_string())?;
+    client.om = args
+        .om
+        .split(',')
+        .map(|om| HostPort::parse_with(om, OM_PORT).map(|a| a.to_string()).map_err(|e| e.to_string()))
+        .collect::<Result<_, _>>()?;
+    let mut options = MountOptions { source: args.om.clone(), ..MountOptions::default() };
+    for list in &args.options {
+        options.apply(list).map_err(|e| e.to_string())?;
+    }
+    let client = Client::connect(client).await.map_err(|e| e.to_string())?;
+    let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options).await.map_err(|e| e.to_string())?;
+    tokio::select! {
+        () = mounted.wait() => {}
+        stopped = signals::stop() => {
+            stopped?;
+            mounted.unmount().await.map_err(|e| e.to_string())?;
+            mounted.wait().await;
+        }
+    }
+    client.close().await;
+    Ok(())
+}
