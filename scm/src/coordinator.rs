@@ -37,6 +37,8 @@ pub(crate) struct Coordinator {
     scm: Arc<Scm>,
     /// When everything was last looked at, not only what changed.
     last_sweep: Option<Duration>,
+    /// The term in which this SCM served when it last looked.
+    term: Option<u64>,
 }
 
 #[async_trait]
@@ -64,13 +66,20 @@ impl Coordinator {
         Self {
             scm,
             last_sweep: None,
+            term: None,
         }
     }
 
     async fn look(&mut self) -> Result<(), ScmError> {
         let now = self.scm.clock.monotonic();
+        let term = self.scm.log.serving_term();
+        if term.is_some() && self.term != term {
+            // Only now is it certain that the tables hold everything that was acknowledged.
+            self.scm.expect_the_known(now);
+            self.term = term;
+        }
         self.refresh_health(now);
-        if self.scm.log.serving_term().is_some() {
+        if term.is_some() {
             let interval = self.scm.settings.health_interval;
             let sweep = self.last_sweep.is_none_or(|last| now - last >= interval);
             if sweep {

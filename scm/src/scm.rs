@@ -173,18 +173,24 @@ impl Scm {
         self.members.block_address(&self.config, &leader.address)
     }
 
-    /// Takes over what the tables know: datanodes that may come back, and containers that have to.
-    pub(crate) fn expect_the_known(&self) {
+    /// Takes over what the tables know: datanodes that may come back, from `now` on, and containers
+    /// that have to.
+    pub(crate) fn expect_the_known(&self, now: Duration) {
         let model = self.store.model();
         for datanode in model.datanodes() {
-            self.nodes
-                .expect(datanode.id, &datanode.details, self.started);
+            self.nodes.expect(datanode.id, &datanode.details, now);
         }
         let with_data = model.containers_from(ContainerId(0)).filter(|container| {
             let closed = container.state == LifeCycleState::Closed;
             closed && (container.blocks > 0 || container.used_bytes > 0)
         });
-        self.safemode
-            .expect(with_data.map(|container| container.id).collect());
+        let with_data: HashSet<_> = with_data.map(|container| container.id).collect();
+        drop(model);
+        self.safemode.expect(with_data.clone());
+        // Reports may have come before.
+        let reported = with_data
+            .into_iter()
+            .filter(|id| !self.replicas.of(*id).is_empty());
+        self.safemode.seen(&reported.collect::<Vec<_>>());
     }
 }

@@ -269,7 +269,6 @@ impl ScmServer {
             clock,
             store,
         });
-        scm.expect_the_known();
         Ok(scm)
     }
 
@@ -302,7 +301,10 @@ impl ScmServer {
             }
         };
         let waited = tokio::time::timeout(READY_LIMIT, ready).await;
-        waited.map_err(|_| StartError::NoLeader(READY_LIMIT))
+        waited.map_err(|_| StartError::NoLeader(READY_LIMIT))?;
+        // The first look makes what everybody needs, such as the first signing key.
+        self.scm.look_and_wait().await;
+        Ok(())
     }
 
     /// Stops taking calls, ends those under way and everything in the background, and closes the

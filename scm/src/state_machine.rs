@@ -84,17 +84,6 @@ impl Store {
         self.with_db(|db| tables::transactions(db, after, limit))
     }
 
-    /// Every row of a table, for tests that compare whole states.
-    #[cfg(test)]
-    pub(crate) fn dump(&self) -> Vec<(&'static str, Vec<ozone_kv::Row>)> {
-        let dump = self.with_db(|db| {
-            let names = tables::ALL.iter().map(|table| table.name);
-            let read = |name| Ok((name, db.scan(name, b"", b"", usize::MAX)?));
-            names.map(read).collect::<Result<Vec<_>, TableError>>()
-        });
-        dump.expect("readable tables")
-    }
-
     fn with_db<T>(&self, read: impl FnOnce(&Db) -> Result<T, TableError>) -> Result<T, StoreError> {
         let guard = self.db.read();
         let db = guard.as_ref().ok_or_else(|| StoreError::Closed {

@@ -21,6 +21,18 @@ fn entry(command: Command) -> Bytes {
     Bytes::from(entry.encode_to_vec())
 }
 
+impl Store {
+    /// Every row of every table.
+    fn dump(&self) -> Vec<(&'static str, Vec<ozone_kv::Row>)> {
+        let dump = self.with_db(|db| {
+            let names = tables::ALL.iter().map(|table| table.name);
+            let read = |name| Ok((name, db.scan(name, b"", b"", usize::MAX)?));
+            names.map(read).collect::<Result<Vec<_>, TableError>>()
+        });
+        dump.unwrap()
+    }
+}
+
 /// A log that touches every table.
 fn log() -> Vec<Bytes> {
     let pipeline = uuid_bytes(pipeline_id(9));

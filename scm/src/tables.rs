@@ -97,22 +97,19 @@ pub(crate) fn write(target: &mut impl WriteTarget, change: &Change) {
 /// Builds the model from the tables.
 pub(crate) fn load(db: &Db) -> Result<Model, TableError> {
     let mut model = Model::default();
-    each(db, DATANODES, |_, value| {
-        Ok(model.absorb(&Change::Datanode(Row::decode_row(value)?)))
-    })?;
-    each(db, PIPELINES, |_, value| {
-        Ok(model.absorb(&Change::Pipeline(Row::decode_row(value)?)))
-    })?;
-    each(db, CONTAINERS, |_, value| {
-        Ok(model.absorb(&Change::Container(Row::decode_row(value)?)))
-    })?;
-    each(db, SECRET_KEYS, |_, value| {
-        Ok(model.absorb(&Change::SigningKey(Row::decode_row(value)?)))
-    })?;
-    each(db, SEQUENCE_ID, |key, value| {
+    let row = |_: &[u8], value: &[u8]| Row::decode_row(value).map(Change::Datanode);
+    absorb(db, DATANODES, &mut model, row)?;
+    let row = |_: &[u8], value: &[u8]| Row::decode_row(value).map(Change::Pipeline);
+    absorb(db, PIPELINES, &mut model, row)?;
+    let row = |_: &[u8], value: &[u8]| Row::decode_row(value).map(Change::Container);
+    absorb(db, CONTAINERS, &mut model, row)?;
+    let row = |_: &[u8], value: &[u8]| Row::decode_row(value).map(Change::SigningKey);
+    absorb(db, SECRET_KEYS, &mut model, row)?;
+    let row = |key: &[u8], value: &[u8]| {
         let name = String::from_utf8_lossy(key).into_owned();
-        Ok(model.absorb(&Change::Sequence(name, Row::decode_row(value)?)))
-    })?;
+        Ok(Change::Sequence(name, Row::decode_row(value)?))
+    };
+    absorb(db, SEQUENCE_ID, &mut model, row)?;
     if let Some(value) = db.get(STATEFUL_SERVICE_CONFIG, DELETED_SUMMARY_KEY)? {
         model.absorb(&Change::DeletedBlocksSummary(Row::decode_row(&value)?));
     }
@@ -147,16 +144,18 @@ pub(crate) fn transactions(
     rows.into_iter().map(decode).collect()
 }
 
-fn each(
+/// Takes every row of a table into the model.
+fn absorb(
     view: &impl ReadView,
     table: &'static str,
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), TableError>,
+    model: &mut Model,
+    change: impl Fn(&[u8], &[u8]) -> Result<Change, RowError>,
 ) -> Result<(), TableError> {
     let mut from = Vec::new();
     loop {
         let rows = view.scan(table, b"", &from, PAGE)?;
         for (key, value) in &rows {
-            take(key, value)?;
+            model.absorb(&change(key, value)?);
         }
         match rows.last() {
             Some((key, _)) if rows.len() == PAGE => from = key_after(key),

@@ -180,6 +180,7 @@ async fn no_block_is_handed_out_twice_across_restarts_and_crashes() {
     let server = start(&config(&home)).await;
     let (om, mut datanodes) = one(&server).await;
     take(om.allocate(One, 500, None).await.unwrap());
+    datanodes[0].beat().await;
     // A crash: the directories as they are, with nothing flushed for the occasion.
     copy_tree(&home, &crashed);
     take(om.allocate(One, 500, None).await.unwrap());

@@ -1,4 +1,5 @@
 //! A model that tests apply operations to, without a database.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -119,10 +119,11 @@ impl Situation<'_> {
 
 /// What becomes of a pipeline.
 pub(crate) fn judge(situation: &Situation<'_>) -> Verdict {
-    if situation.pipeline.is_alive() {
-        if let Some(complaint) = situation.complaint {
-            return Verdict::Close(complaint.to_owned());
-        }
+    let complaint = situation
+        .complaint
+        .filter(|_| situation.pipeline.is_alive());
+    if let Some(complaint) = complaint {
+        return Verdict::Close(complaint.to_owned());
     }
     match situation.pipeline.state {
         PipelineState::PipelineAllocated => situation.judge_allocated(),

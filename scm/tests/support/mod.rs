@@ -46,6 +46,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         ("ozone.scm.security.service.address", any),
         ("ozone.scm.http-address", any),
         ("ozone.scm.ratis.port", "0"),
+        ("hdds.heartbeat.interval", "5s"),
         ("ozone.scm.container.size", "100MB"),
         ("ozone.scm.datanode.pipeline.limit", "1"),
     ])
