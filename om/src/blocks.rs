@@ -303,7 +303,7 @@ impl Blocks {
         if let Some((at, space)) = self.space.lock().as_ref()
             && now.saturating_sub(*at) < SPACE_TTL
         {
-            return Ok(space.clone());
+            return Ok(*space);
         }
         let found = self.locations_of(Vec::new()).await?;
         let space = StatFsResponse {
@@ -312,7 +312,7 @@ impl Blocks {
             available: found.remaining(),
             files: 0,
         };
-        *self.space.lock() = Some((now, space.clone()));
+        *self.space.lock() = Some((now, space));
         Ok(space)
     }
 

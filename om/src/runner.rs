@@ -119,6 +119,9 @@ impl Runner {
                 if let Some(dir) = r.to_dir {
                     opens.moved(reply.object_id, dir, &r.to_name);
                 }
+                if let (true, Some(dir)) = (r.exchange, r.from_dir) {
+                    opens.moved(reply.replaced_id, dir, &r.from_name);
+                }
             }
             _ => {}
         }
@@ -154,10 +157,10 @@ impl Runner {
             .read(move |rows| reads::answer(&asked, rows))
             .await?
         {
-            Answer::Done(reply) => Ok(reply),
+            Answer::Done(reply) => Ok(*reply),
             Answer::Extents(mut found) => {
                 found.locations = self.leader.blocks.locate(&found.extents).await?;
-                Ok(Reply::GetExtents(found))
+                Ok(Reply::GetExtents(*found))
             }
             Answer::Key(key) => self.complete_key(*key, is_lookup).await,
         }

@@ -54,6 +54,7 @@ pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitRes
         request.mtime_ns
     };
     row.ctime_ns = apply.time_ns;
+    row.update_id = apply.index;
     apply.store(&found.slot, &row)?;
     Ok(CommitResponse {
         inode: Some(namespace::inode(dir, &place.name, row)),

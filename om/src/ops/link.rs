@@ -49,6 +49,7 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
     };
     row.nlink += 1;
     row.ctime_ns = apply.time_ns;
+    row.update_id = apply.index;
     let shared = tables::id_key(dir.volume_id, dir.bucket_id, row.object_id);
     match &found.slot {
         Slot::Row {

@@ -229,6 +229,6 @@ fn exchange(
     changed(apply, &moves.from, moves.from_name)?;
     Ok(RenameResponse {
         object_id: a,
-        replaced_id: 0,
+        replaced_id: b,
     })
 }

@@ -38,6 +38,7 @@ pub fn apply(request: &SetAttrRequest, apply: &mut Apply<'_>) -> Result<SetAttrR
         request.mtime_ns.unwrap_or(row.mtime_ns)
     };
     row.ctime_ns = now;
+    row.update_id = apply.index;
     apply.store(&found.slot, &row)?;
     Ok(SetAttrResponse {
         inode: Some(namespace::inode(dir, &place.name, row)),

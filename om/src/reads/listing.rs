@@ -13,7 +13,7 @@ use super::inode::without_map;
 use crate::error::{OmError, Result};
 use crate::key_info;
 use crate::namespace::{self, Level};
-use crate::rows::{Rows, decode};
+use crate::rows::{Row, Rows, decode};
 use crate::tables::{self, Table};
 
 /// Entries in one answer at most.
@@ -85,17 +85,19 @@ fn buckets(
 pub fn children(rows: &impl Rows, dir: &DirRef, after: &[u8], limit: usize) -> Result<Vec<Inode>> {
     let prefix = tables::children_prefix(dir.volume_id, dir.bucket_id, dir.parent_id);
     let from = (!after.is_empty()).then(|| [prefix.as_slice(), after].concat());
-    let page = |table: Table| -> Result<Vec<(Table, Vec<u8>, Vec<u8>)>> {
-        let found = rows.scan(table, &prefix, from.as_deref(), limit)?;
-        Ok(found.into_iter().map(|(k, v)| (table, k, v)).collect())
-    };
-    let mut found = page(tables::DIRECTORY)?;
-    found.extend(page(tables::FILE)?);
-    found.sort_by(|a, b| a.1.cmp(&b.1));
+    let page = |table: Table| rows.scan(table, &prefix, from.as_deref(), limit);
+    let directories = page(tables::DIRECTORY)?
+        .into_iter()
+        .map(|row| (tables::DIRECTORY, row));
+    let files = page(tables::FILE)?
+        .into_iter()
+        .map(|row| (tables::FILE, row));
+    let mut found: Vec<(Table, Row)> = directories.chain(files).collect();
+    found.sort_by(|a, b| a.1.0.cmp(&b.1.0));
     found.truncate(limit);
     found
         .into_iter()
-        .map(|(table, key, value)| {
+        .map(|(table, (key, value))| {
             let row: InodeRow = decode(table, &value)?;
             let name = key[prefix.len()..].to_vec();
             let found = namespace::follow(rows, dir.volume_id, dir.bucket_id, table, key, row)?;

@@ -14,21 +14,21 @@ use crate::rows::Rows;
 /// What a read finds that only the leader can complete: where blocks are, who has what open.
 pub enum Answer {
     /// Complete.
-    Done(Reply),
+    Done(Box<Reply>),
     /// Extents, to be completed with locations and tokens.
-    Extents(ozone_proto::namespace::GetExtentsResponse),
+    Extents(Box<ozone_proto::namespace::GetExtentsResponse>),
     /// A key, likewise.
     Key(Box<ozone_proto::om::KeyInfo>),
 }
 
 /// Answers a read.
 pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
-    let done = |reply: Result<Reply>| reply.map(Answer::Done);
+    let done = |reply: Result<Reply>| reply.map(|r| Answer::Done(Box::new(r)));
     match body {
         Body::Lookup(r) => done(inode::lookup(r, rows).map(Reply::Lookup)),
         Body::GetAttr(r) => done(inode::get_attr(r, rows).map(Reply::GetAttr)),
         Body::Open(r) => done(inode::open(r, rows).map(Reply::Open)),
-        Body::GetExtents(r) => inode::get_extents(r, rows).map(Answer::Extents),
+        Body::GetExtents(r) => inode::get_extents(r, rows).map(|e| Answer::Extents(Box::new(e))),
         Body::ReadDir(r) => done(listing::read_dir(r, rows).map(Reply::ReadDir)),
         Body::InfoVolumeRequest(r) => {
             done(listing::info_volume(r, rows).map(Reply::InfoVolumeResponse))

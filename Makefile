@@ -1,0 +1,49 @@
+# One command to run it, one to prove it. `make help` lists them.
+#
+# Everything is built as one workspace: RocksDB then compiles once, for running, testing and measuring.
+SHELL := /bin/bash
+DIR ?= $(HOME)/ozone
+MOUNT ?= $(DIR)/mnt
+ARGS ?=
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+BIN := $(CARGO_TARGET_DIR)/debug/ozone
+TEST_THREADS ?= 2
+
+.PHONY: help setup build up check lint deny test soak bench
+
+help:
+	@echo 'make up      set up, build, and run a mounted cluster   (DIR=$(DIR) MOUNT=$(MOUNT) ARGS="--datanodes 1")'
+	@echo 'make test    set up, and run every check and test'
+	@echo 'make check   formatting, lints and unit tests: the daily loop'
+	@echo 'make soak    the long tests                             (ROUNDS=50)'
+	@echo 'make bench   Raft commits per second against the disk'
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	cargo build --workspace --bins
+
+up: build
+	@mkdir -p "$(DIR)" "$(MOUNT)"
+	exec "$(BIN)" up --dir "$(DIR)/data" --mount "$(MOUNT)" $(ARGS)
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny:
+	cargo deny --all-features check bans licenses sources
+
+check: setup lint
+	cargo test --workspace --lib --bins
+
+test: setup lint deny build
+	cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+soak: build
+	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test durability -- --test-threads=1 --nocapture
+
+bench: setup
+	cargo build --workspace --examples
+	"$(CARGO_TARGET_DIR)/debug/examples/commits"

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need on Debian. Does nothing where it is there already.
+set -euo pipefail
+
+packages=(libclang-dev clang mold cmake pkg-config fuse3 attr e2fsprogs git sqlite3)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  sudo=""
+  if ((EUID != 0)); then sudo="sudo"; fi
+  echo "installing: ${missing[*]}"
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null; then
+  echo "setup: a Rust toolchain is needed: install rustup, then run this again" >&2
+  exit 1
+fi
+if ! cargo deny --version >/dev/null 2>&1; then
+  echo "installing cargo-deny"
+  # Not optimised, in a target directory of its own: it runs for seconds.
+  CARGO_TARGET_DIR="${TMPDIR:-/tmp}/cargo-deny-build" cargo install --quiet --debug --locked cargo-deny@0.20.2
+fi
+if [[ ! -e /dev/fuse ]]; then
+  echo "setup: /dev/fuse is missing: load the fuse module (modprobe fuse), or run the container with --device /dev/fuse" >&2
+  exit 1
+fi
