@@ -28,6 +28,7 @@ mod scanner;
 mod sequence;
 mod server;
 mod service;
+mod sweep;
 mod tokens;
 mod volume;
 

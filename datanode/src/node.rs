@@ -52,13 +52,19 @@ impl Node {
         if let Some(container) = self.containers.find(id) {
             return Ok(container);
         }
-        let new = NewContainer {
+        let new = self.new_container(id, pipeline, 0);
+        self.containers.get_or_create(self.volumes()?, &new)
+    }
+
+    /// A container `id` of this datanode, on a volume with room for `margin` bytes.
+    pub(crate) fn new_container(&self, id: i64, pipeline: &str, margin: u64) -> NewContainer {
+        NewContainer {
             id,
             pipeline_id: pipeline.to_owned(),
             node_id: self.uuid.to_string(),
             max_size: self.container_size,
-        };
-        self.containers.get_or_create(self.volumes()?, &new)
+            margin,
+        }
     }
 
     /// SCM should hear from this datanode now.

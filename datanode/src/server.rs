@@ -31,6 +31,7 @@ use crate::pipeline::{PipelineStore, Pipelines};
 use crate::repair::{self, Repairer};
 use crate::scanner::Scanner;
 use crate::service::ClientService;
+use crate::sweep::Sweeper;
 use crate::tokens::Tokens;
 
 /// How long requests under way have at shutdown.
@@ -96,6 +97,9 @@ impl DatanodeServer {
             join.join(&node, &owner.cluster_id, owner.c_time).await?;
         }
         workers.spawn(Repairer { node: node.clone() });
+        workers.spawn(Sweeper {
+            containers: node.containers.clone(),
+        });
         wake_repairer(&node, &workers);
 
         let membership = watch::Sender::new(Membership::default());

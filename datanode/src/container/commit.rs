@@ -38,6 +38,15 @@ pub struct Committed {
     pub lacking: bool,
 }
 
+/// Bytes that a member may have.
+#[derive(Debug, Clone, Default)]
+pub struct Claim {
+    /// Bytes of the block that are committed.
+    pub committed: u64,
+    /// Chunks after them; the first may replace the last committed one.
+    pub chunks: Vec<Chunk>,
+}
+
 /// Whether bytes are here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
@@ -138,10 +147,19 @@ impl Container {
         }
     }
 
-    /// Whether the bytes of `chunks` are here, and with `sync` makes everything of the block
+    /// Whether the bytes that `claim` names are here, and with `sync` makes everything of the block
     /// durable.
-    pub fn hold(&self, local: i64, chunks: &[Chunk], sync: bool) -> OpResult<Held> {
+    pub fn hold(&self, local: i64, claim: &Claim, sync: bool) -> OpResult<Held> {
         self.volume.check_alive()?;
+        let written = self.written_len(local)?;
+        if written < claim.committed {
+            let text = format!(
+                "{written} bytes are here of {} committed ones",
+                claim.committed
+            );
+            return Ok(Held::No(text));
+        }
+        let chunks = &claim.chunks;
         if let Some(from) = self.missing.lock().get(&local) {
             return Ok(Held::No(format!("bytes from {from} on are being fetched")));
         }
@@ -168,6 +186,14 @@ impl Container {
             done.map_err(|error| self.sync_failed(&error))?;
         }
         Ok(Held::Yes)
+    }
+
+    /// Bytes of a block that are written here, committed or not.
+    fn written_len(&self, local: i64) -> OpResult<u64> {
+        if let Some(open) = self.open.lock().get(&local) {
+            return Ok(open.end());
+        }
+        Ok(self.block(local)?.map_or(0, |row| row.size))
     }
 
     fn file_of(&self, local: i64, open: Option<&OpenBlock>) -> OpResult<Option<Arc<dyn DiskFile>>> {
@@ -228,9 +254,14 @@ impl Container {
                 flags: commit.flags,
             },
         );
-        new.iter()
-            .for_each(|chunk| change.put_chunk(commit.local, chunk));
-        let lacking = match self.hold(commit.local, &new, false)? {
+        for chunk in &new {
+            change.put_chunk(commit.local, chunk);
+        }
+        let claim = Claim {
+            committed: old_size,
+            chunks: new,
+        };
+        let lacking = match self.hold(commit.local, &claim, false)? {
             Held::Yes => false,
             Held::No(why) => {
                 let block = format!("{}/{}", self.id, commit.local);
@@ -258,19 +289,18 @@ impl Container {
         })
     }
 
+    /// Closes the files of blocks that were not used since the last call and await no commit.
+    pub fn close_idle_blocks(&self) {
+        self.open
+            .lock()
+            .retain(|_, block| block.was_used() || block.has_staged());
+    }
+
     /// The client is done with the block: its file is closed.
     pub fn finish_block(&self, local: i64) {
         let mut open = self.open.lock();
         if open.get(&local).is_some_and(|block| !block.has_staged()) {
             open.remove(&local);
         }
-    }
-
-    /// Bytes of a block that are written here, committed or not.
-    pub fn written_len(&self, local: i64) -> OpResult<u64> {
-        if let Some(open) = self.open.lock().get(&local) {
-            return Ok(open.end());
-        }
-        Ok(self.block(local)?.map_or(0, |row| row.size))
     }
 }

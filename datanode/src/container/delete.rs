@@ -97,7 +97,10 @@ impl Container {
         };
         let removed = moved
             .and_then(|()| disk.remove_dir_all(&away))
-            .and_then(|()| disk.rename(&self.dir, &away))
+            .and_then(|()| match disk.exists(&self.dir)? {
+                true => disk.rename(&self.dir, &away),
+                false => Ok(()),
+            })
             .and_then(|()| disk.remove_dir_all(&away));
         removed.map_err(|error| self.io_failed("remove", &error))?;
         match self.dir.parent() {

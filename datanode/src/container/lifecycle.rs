@@ -24,6 +24,8 @@ pub struct NewContainer {
     pub node_id: String,
     /// Bytes at which it should be closed.
     pub max_size: u64,
+    /// Room that its volume must have. What the log of a pipeline asks for is made without any.
+    pub margin: u64,
 }
 
 impl Container {
@@ -144,16 +146,5 @@ impl Container {
             done.map_err(|error| self.io_failed("trim block in", &error))?;
         }
         Ok(())
-    }
-
-    /// Marks the replica as one that is not to be trusted.
-    pub fn mark_unhealthy(&self, reason: &str) -> OpResult<()> {
-        tracing::error!(
-            container = self.id,
-            reason,
-            "container replica is unhealthy"
-        );
-        metrics::counter!("datanode_containers_unhealthy_total").increment(1);
-        self.set_state(State::Unhealthy)
     }
 }

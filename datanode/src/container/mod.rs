@@ -24,7 +24,7 @@ use ozone_proto::hdds::datanode::Result as Code;
 use ozone_proto::scm::{ContainerReplica, ReplicaState};
 use parking_lot::Mutex;
 
-pub use commit::{Commit, Committed, Held};
+pub use commit::{Claim, Commit, Committed, Held};
 pub use descriptor::{Descriptor, DescriptorError, FILE_PER_BLOCK};
 pub use incoming::Incoming;
 pub use layout::{ContainerLayout, FilePerBlock, SharedSync};
@@ -161,7 +161,8 @@ impl Container {
     pub fn report(&self) -> ContainerReplica {
         let descriptor = self.descriptor.lock().clone();
         let counters = *self.counters.lock();
-        let lacks = descriptor.state == State::Closed && !self.missing.lock().is_empty();
+        let closed = matches!(descriptor.state, State::Closed | State::QuasiClosed);
+        let lacks = closed && !self.missing.lock().is_empty();
         let failed = self.volume.failure().is_some();
         let state = if lacks || failed {
             State::Unhealthy

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ozone_common::disk::DiskFile;
 use parking_lot::Mutex;
@@ -46,6 +47,7 @@ struct Tail {
 pub struct OpenBlock {
     file: Arc<dyn DiskFile>,
     tail: Mutex<Tail>,
+    used: AtomicBool,
 }
 
 impl OpenBlock {
@@ -62,11 +64,17 @@ impl OpenBlock {
         Ok(Self {
             file,
             tail: Mutex::new(tail),
+            used: AtomicBool::new(true),
         })
     }
 
     pub(super) fn file(&self) -> &Arc<dyn DiskFile> {
         &self.file
+    }
+
+    /// Whether anything was written since the last call.
+    pub(super) fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Bytes that are committed or staged.
@@ -81,6 +89,7 @@ impl OpenBlock {
 
     /// Writes the next chunk, or finds that it is there already. The caller has verified `data`.
     pub(super) fn write(&self, chunk: &Chunk, data: &[u8]) -> Result<(), WriteFailure> {
+        self.used.store(true, Ordering::Relaxed);
         let mut tail = self.tail.lock();
         if tail.staged.get(&chunk.offset) == Some(chunk) {
             return Ok(());

@@ -159,6 +159,11 @@ impl ReadPlan {
         self.runs.is_empty()
     }
 
+    /// The chunk that a piece is of.
+    pub fn chunk(&self, index: usize) -> Option<&Chunk> {
+        self.runs.get(index).map(|run| &run.chunk)
+    }
+
     /// Reads one piece. What the disk has lost is an error, never zeros.
     pub fn read(&self, index: usize) -> OpResult<Piece> {
         let (Some(run), Some(file)) = (self.runs.get(index), &self.file) else {

@@ -80,7 +80,7 @@ impl ContainerSet {
             let text = format!("container {} is on this datanode already", new.id);
             return Err(OpError::new(Code::ContainerExists, text));
         }
-        let volume = volumes.choose(1)?;
+        let volume = volumes.choose(new.margin)?;
         let container = Arc::new(Container::create(&volume, new)?);
         self.all.insert(new.id, container.clone());
         tracing::info!(container = new.id, volume = %volume.dir().display(), "container created");

@@ -65,6 +65,7 @@ impl Bed {
             pipeline_id: "p".into(),
             node_id: "dn-1".into(),
             max_size: 1 << 20,
+            margin: 1,
         };
         self.set
             .get_or_create(self.volumes.as_ref().unwrap(), &new)
@@ -84,6 +85,13 @@ fn commit(local: i64, bcsid: u64, chunks: &[Chunk]) -> Commit {
         flags: 0,
         chunks: chunks.to_vec(),
         bcsid,
+    }
+}
+
+fn claim(chunk: &Chunk) -> Claim {
+    Claim {
+        committed: 0,
+        chunks: vec![chunk.clone()],
     }
 }
 
@@ -265,9 +273,7 @@ fn held_and_synced_bytes_survive_any_power_cut() {
             let container = bed.container();
             let chunk = chunk_of(0, &bytes);
             container.write_chunk(7, &chunk, &bytes).unwrap();
-            let held = container
-                .hold(7, std::slice::from_ref(&chunk), true)
-                .unwrap();
+            let held = container.hold(7, &claim(&chunk), true).unwrap();
             assert_eq!(held, Held::Yes);
             container.commit(&commit(7, 1, &[chunk])).unwrap();
             let lazy = data(5_000, 2);
@@ -323,7 +329,16 @@ fn a_member_that_missed_a_chunk_knows_and_can_be_given_it() {
         .write_chunk(7, &chunks[0], &bytes[..2_000])
         .unwrap();
     assert!(matches!(
-        container.hold(7, &chunks, true).unwrap(),
+        container
+            .hold(
+                7,
+                &Claim {
+                    committed: 0,
+                    chunks: chunks.to_vec()
+                },
+                true
+            )
+            .unwrap(),
         Held::No(_)
     ));
     assert!(container.commit(&commit(7, 1, &chunks)).unwrap().lacking);
@@ -346,6 +361,22 @@ fn a_member_that_missed_a_chunk_knows_and_can_be_given_it() {
 }
 
 #[test]
+fn nobody_claims_committed_bytes_that_it_never_saw() {
+    let bed = Bed::real();
+    let container = bed.container();
+    let none = Claim {
+        committed: 1,
+        chunks: vec![],
+    };
+    assert!(matches!(
+        container.hold(7, &none, true).unwrap(),
+        Held::No(_)
+    ));
+    put(&container, 7, 1, 0, b"x");
+    assert_eq!(container.hold(7, &none, true).unwrap(), Held::Yes);
+}
+
+#[test]
 fn a_failed_fsync_fails_the_volume() {
     let faulty = FaultyDisk::new(Arc::new(RealDisk));
     let bed = Bed::new(faulty.clone());
@@ -355,14 +386,11 @@ fn a_failed_fsync_fails_the_volume() {
     container.write_chunk(7, &chunk, &bytes).unwrap();
     faulty.fail_sync(1);
     assert_eq!(
-        container
-            .hold(7, std::slice::from_ref(&chunk), true)
-            .unwrap_err()
-            .code,
+        container.hold(7, &claim(&chunk), true).unwrap_err().code,
         Code::IoException
     );
     assert!(
-        container.hold(7, &[chunk], true).is_err(),
+        container.hold(7, &claim(&chunk), true).is_err(),
         "a later fsync proves nothing"
     );
     assert!(container.volume().failure().is_some());
@@ -437,6 +465,7 @@ fn a_damaged_descriptor_spoils_one_container_alone() {
         pipeline_id: "p".into(),
         node_id: "n".into(),
         max_size: 1,
+        margin: 1,
     };
     bed.set
         .create(bed.volumes.as_ref().unwrap(), &other)
@@ -472,6 +501,7 @@ fn a_full_disk_makes_no_container() {
         pipeline_id: "p".into(),
         node_id: "n".into(),
         max_size: 1,
+        margin: 1,
     };
     let error = bed
         .set
@@ -526,4 +556,21 @@ fn a_removed_file_is_an_error_and_not_zeros() {
     );
     std::fs::remove_file(path).unwrap();
     assert!(read(&container, 7, (0, None)).is_err());
+}
+
+#[test]
+fn idle_blocks_are_closed_and_can_be_written_on() {
+    let bed = Bed::real();
+    let container = bed.container();
+    put(&container, 7, 1, 0, &data(3_000, 1));
+    container
+        .write_chunk(8, &chunk_of(0, b"staged"), b"staged")
+        .unwrap();
+    container.close_idle_blocks();
+    assert_eq!(container.open.lock().len(), 2, "both were used");
+    container.close_idle_blocks();
+    let open: Vec<i64> = container.open.lock().keys().copied().collect();
+    assert_eq!(open, [8], "staged chunks are kept");
+    put(&container, 7, 2, 3_000, b"more");
+    assert_eq!(read(&container, 7, (2_999, Some(5))).unwrap().len(), 956);
 }

@@ -75,6 +75,7 @@ impl Heartbeats {
             registered: false,
             keys_version: 0,
             seen_changes: 0,
+            seen_failures: 0,
             full_report_at: None,
         };
         let mut pause = FIRST_PAUSE;
@@ -136,6 +137,7 @@ struct Endpoint {
     registered: bool,
     keys_version: u64,
     seen_changes: u64,
+    seen_failures: usize,
     /// When the next full report is due, in monotonic time.
     full_report_at: Option<Duration>,
 }
@@ -203,7 +205,13 @@ impl Endpoint {
         let shared = self.shared.clone();
         let node = &shared.node;
         let now = node.clock.monotonic();
-        let full_report = self.full_report_at.is_none_or(|at| now >= at);
+        // A volume that failed takes its containers with it: SCM is told of all of them.
+        let failures = node
+            .volumes
+            .get()
+            .map_or(0, |volumes| volumes.failures().len());
+        let full_report =
+            failures != self.seen_failures || self.full_report_at.is_none_or(|at| now >= at);
         let (changes, containers) = match full_report {
             true => report::all_containers(node).await,
             false => report::changed_containers(node, self.seen_changes).await,
@@ -218,7 +226,7 @@ impl Endpoint {
             containers,
             pipelines: node.pipelines.report(),
             command_status: statuses.clone(),
-            pipeline_actions: Vec::new(),
+            pipeline_actions: node.pipelines.actions(),
             close_containers: report::to_close(node),
             known_secret_keys_version: self.keys_version,
         };
@@ -232,6 +240,7 @@ impl Endpoint {
         };
         metrics::counter!("datanode_heartbeats_total").increment(1);
         self.seen_changes = changes;
+        self.seen_failures = failures;
         if full_report {
             self.full_report_at = Some(now + shared.full_report_interval);
         }

@@ -5,19 +5,13 @@ use ozone_proto::hdds::datanode::CreateContainerResponseProto;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Response;
 
 use super::Call;
-use crate::container::NewContainer;
 use crate::error::OpResult;
 use crate::node::off_thread;
 use crate::tokens::Access;
 
 pub(super) async fn run(call: &Call) -> OpResult<Response> {
     call.allow_container(Access::Write)?;
-    let new = NewContainer {
-        id: call.container,
-        pipeline_id: call.pipeline.clone(),
-        node_id: call.node.uuid.to_string(),
-        max_size: call.node.container_size,
-    };
+    let new = call.node.new_container(call.container, &call.pipeline, 1);
     let node = call.node.clone();
     off_thread(move || node.containers.create(node.volumes()?, &new)).await?;
     Ok(Response::CreateContainer(CreateContainerResponseProto {}))

@@ -1,12 +1,14 @@
 //! ReadBlock: a range of a block, in pieces of whole checksum windows. The reader verifies them.
 
+use std::sync::Arc;
+
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Response;
 use ozone_proto::hdds::datanode::{
     ChecksumData, ChecksumType, ReadBlockRequestProto, ReadBlockResponseProto, Result as Code,
 };
 
 use super::Call;
-use crate::container::Piece;
+use crate::container::{Container, Piece, ReadPlan};
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::on_container;
@@ -27,26 +29,62 @@ pub(super) async fn run(call: &Call, request: ReadBlockRequestProto) -> OpResult
         .response_data_size
         .map_or(PIECE, u64::from)
         .clamp(SMALLEST, LARGEST);
-    let (plan, first) = on_container(&container, Lane::Read, move |container| {
+    let plan = on_container(&container, Lane::Read, move |container| {
         let row = container.readable_block(local, bcsid)?;
-        let plan = container.plan_read(local, row, range, piece)?;
-        let first = (!plan.is_empty()).then(|| plan.read(0)).transpose()?;
-        Ok((std::sync::Arc::new(plan), first))
+        container.plan_read(local, row, range, piece)
     })
     .await?;
-    let Some(mut current) = first else {
+    let reader = Reader {
+        call,
+        container,
+        local,
+        plan: Arc::new(plan),
+    };
+    let Some(last) = reader.plan.len().checked_sub(1) else {
         return Ok(empty(request.offset));
     };
-    metrics::counter!("datanode_read_bytes_total").increment(current.data.len() as u64);
-    for index in 1..plan.len() {
-        if !call.send_part(answer(current, false)).await {
+    for index in 0..last {
+        let piece = reader.piece(index).await?;
+        if !call.send_part(answer(piece, false)).await {
             return Err(OpError::new(Code::IoException, "the reader is gone"));
         }
-        let plan = plan.clone();
-        current = on_container(&container, Lane::Read, move |_| plan.read(index)).await?;
-        metrics::counter!("datanode_read_bytes_total").increment(current.data.len() as u64);
     }
-    Ok(answer(current, true))
+    Ok(answer(reader.piece(last).await?, true))
+}
+
+struct Reader<'a> {
+    call: &'a Call,
+    container: Arc<Container>,
+    local: i64,
+    plan: Arc<ReadPlan>,
+}
+
+impl Reader<'_> {
+    async fn piece(&self, index: usize) -> OpResult<Piece> {
+        let plan = self.plan.clone();
+        let read = on_container(&self.container, Lane::Read, move |_| plan.read(index)).await;
+        match &read {
+            Ok(piece) => {
+                metrics::counter!("datanode_read_bytes_total").increment(piece.data.len() as u64);
+            }
+            Err(_) => self.doubt(index).await?,
+        }
+        read
+    }
+
+    /// What cannot be read is verified at once: if it is damaged, it is fetched anew.
+    async fn doubt(&self, index: usize) -> OpResult<()> {
+        let Some(chunk) = self.plan.chunk(index).cloned() else {
+            return Ok(());
+        };
+        let local = self.local;
+        let check = move |container: &Container| container.check_chunk(local, &chunk);
+        if !on_container(&self.container, Lane::Read, check).await? {
+            self.call.node.containers.note_change(self.container.id());
+            self.call.node.note_lacking();
+        }
+        Ok(())
+    }
 }
 
 fn answer(piece: Piece, last: bool) -> Response {

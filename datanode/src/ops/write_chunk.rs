@@ -97,7 +97,11 @@ async fn container(call: &Call, create: Option<bool>) -> OpResult<Arc<Container>
         return call.node.containers.get(id);
     }
     let (node, pipeline) = (call.node.clone(), call.pipeline.clone());
-    off_thread(move || node.container_for(id, &pipeline)).await
+    off_thread(move || {
+        let new = node.new_container(id, &pipeline, 1);
+        node.containers.get_or_create(node.volumes()?, &new)
+    })
+    .await
 }
 
 /// Those named, without this datanode itself.

@@ -40,6 +40,11 @@ pub(crate) async fn export_container(node: &Arc<Node>, id: i64, address: &str) -
     let sending = send(&container, parts);
     let importing = client.import_container(ReceiverStream::new(outgoing));
     let (sent, imported) = tokio::join!(sending, importing);
+    if sent.is_err() {
+        // What was found damaged is reported, and fetched anew where it can be.
+        node.containers.note_change(id);
+        node.note_lacking();
+    }
     // A refusal of the other end says more than that it stopped listening.
     match imported {
         Ok(_) => sent,
@@ -105,7 +110,7 @@ async fn send_block(
         let read = on_container(container, Lane::Read, move |container| {
             let data = container.raw_bytes(local, chunk.offset, u64::from(chunk.len))?;
             if let Err(error) = chunk.verify(&data) {
-                container.mark_unhealthy(&format!("block {local}: {error}"))?;
+                container.check_chunk(local, &chunk)?;
                 return Err(error);
             }
             Ok(Bytes::from(data))

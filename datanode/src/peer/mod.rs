@@ -23,7 +23,7 @@ pub(crate) use service::PeerService;
 
 use self::link::Link;
 use crate::chunk::Chunk;
-use crate::container::Held;
+use crate::container::{Claim, Held};
 use crate::error::{OpError, OpResult};
 
 /// Name of the port on which a datanode answers clients and takes chunks.
@@ -79,19 +79,20 @@ impl Peers {
             .max_encoding_message_size(ozone_rpc::MAX_MESSAGE))
     }
 
-    /// Whether the datanode at `address` has the bytes of these chunks.
+    /// Whether the datanode at `address` has the bytes of this claim.
     pub(crate) async fn holds(
         &self,
         address: &str,
         block: (i64, i64),
-        chunks: &[Chunk],
+        claim: &Claim,
         sync: bool,
     ) -> OpResult<Held> {
         let request = ozone_proto::scm::SyncBlockRequest {
             container_id: block.0,
             local_id: block.1,
-            chunks: chunks.iter().map(Chunk::to_stored).collect(),
+            chunks: claim.chunks.iter().map(Chunk::to_stored).collect(),
             sync,
+            committed: claim.committed,
         };
         let mut client = self.client(address)?;
         let answer = tokio::time::timeout(ANSWER_LIMIT, client.sync_block(request)).await;

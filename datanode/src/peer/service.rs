@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::import::import_container;
 use crate::chunk::{Chunk, MAX_CHUNK};
-use crate::container::Held;
+use crate::container::{Claim, Held};
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::{Node, on_container};
@@ -37,14 +37,14 @@ impl PeerService {
         let Some(container) = self.node.containers.find(request.container_id) else {
             return Ok(Held::No("the container is not here".to_owned()));
         };
-        let chunks: Vec<Chunk> = request
-            .chunks
-            .iter()
-            .map(Chunk::from_stored)
-            .collect::<OpResult<_>>()?;
+        let chunks = request.chunks.iter().map(Chunk::from_stored);
+        let claim = Claim {
+            committed: request.committed,
+            chunks: chunks.collect::<OpResult<_>>()?,
+        };
         let (local, sync) = (request.local_id, request.sync);
         let lane = if sync { Lane::Sync } else { Lane::Read };
-        on_container(&container, lane, move |c| c.hold(local, &chunks, sync)).await
+        on_container(&container, lane, move |c| c.hold(local, &claim, sync)).await
     }
 }
 

@@ -14,7 +14,7 @@ use prost::Message;
 use super::machine::ENTRY_VERSION;
 use super::{Member, Pipeline};
 use crate::chunk::Chunk;
-use crate::container::{Committed, Container, Held, State};
+use crate::container::{Claim, Committed, Container, Held, State};
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::{Node, off_thread, on_container};
@@ -60,7 +60,11 @@ pub(crate) async fn commit_block(node: &Arc<Node>, proposal: Proposal) -> OpResu
         ))
     })
     .await?;
-    let replicas = gather(node, &pipeline, &container, &proposal, &new).await?;
+    let claim = Claim {
+        committed: row.map_or(0, |row| row.size),
+        chunks: new.clone(),
+    };
+    let replicas = gather(node, &pipeline, &container, &proposal, &claim).await?;
     if let (Some(row), true) = (row, new.is_empty()) {
         if proposal.eof {
             container.finish_block(local);
@@ -104,13 +108,13 @@ async fn gather(
     pipeline: &Pipeline,
     container: &Arc<Container>,
     proposal: &Proposal,
-    new: &[Chunk],
+    claim: &Claim,
 ) -> OpResult<Vec<String>> {
     let needed = pipeline.members.len() / 2 + 1;
     let mut asked: FuturesUnordered<_> = pipeline
         .members
         .iter()
-        .map(|member| async move { (member, ask(node, member, container, proposal, new).await) })
+        .map(|member| async move { (member, ask(node, member, container, proposal, claim).await) })
         .collect();
     let mut have = Vec::new();
     let mut lacking = Vec::new();
@@ -140,19 +144,19 @@ async fn ask(
     member: &Member,
     container: &Arc<Container>,
     proposal: &Proposal,
-    new: &[Chunk],
+    claim: &Claim,
 ) -> OpResult<Held> {
     let (local, sync) = (proposal.local, proposal.sync);
     if member.uuid != node.uuid {
         return node
             .peers
-            .holds(&member.address, (proposal.container, local), new, sync)
+            .holds(&member.address, (proposal.container, local), claim, sync)
             .await;
     }
-    let new = new.to_vec();
+    let claim = claim.clone();
     let lane = if sync { Lane::Sync } else { Lane::Read };
     on_container(container, lane, move |container| {
-        container.hold(local, &new, sync)
+        container.hold(local, &claim, sync)
     })
     .await
 }

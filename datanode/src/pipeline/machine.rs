@@ -31,6 +31,7 @@ pub(super) struct Machine {
     id: Uuid,
     store: Arc<PipelineStore>,
     position: Mutex<Option<Vec<u8>>>,
+    fault: Mutex<Option<String>>,
 }
 
 impl Machine {
@@ -40,7 +41,13 @@ impl Machine {
             id,
             store,
             position: Mutex::default(),
+            fault: Mutex::default(),
         }
+    }
+
+    /// Why the pipeline stopped on this member, if it did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
     }
 
     /// Makes the rows applied so far durable, then notes how far that is.
@@ -81,6 +88,14 @@ impl Machine {
             Some(Entry::CommitClose(close)) => close_container(node, close.container_id),
             None => Err(OpError::malformed("entry without a command")),
         };
+        if let Err(error) = &outcome
+            && is_fault(node, error)
+        {
+            // The entry is not passed over: it is applied after a restart, with the cause removed.
+            *self.fault.lock() = Some(error.to_string());
+            node.tell_scm();
+            return Err(StateMachineError::new(error.to_string()));
+        }
         Ok(outcome.unwrap_or_else(|error| {
             tracing::warn!(pipeline = %self.id, index, %error, "entry has no effect here");
             let result = u32::try_from(error.code as i32).unwrap_or_default();
@@ -120,6 +135,22 @@ impl Machine {
         }
         Ok(success(done.length, done.bcsid))
     }
+}
+
+/// A fault of this machine that the other members do not share. That of a failed volume is known to
+/// SCM already, and the pipeline goes on for containers on the others.
+fn is_fault(node: &Node, error: &OpError) -> bool {
+    let faulty = [
+        Code::IoException,
+        Code::DiskOutOfSpace,
+        Code::ContainerInternalError,
+    ]
+    .contains(&error.code);
+    let all_well = || {
+        node.volumes()
+            .is_ok_and(|volumes| volumes.failures().is_empty())
+    };
+    faulty && all_well()
 }
 
 fn success(length: u64, bcsid: u64) -> CommitReply {

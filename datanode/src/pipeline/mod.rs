@@ -15,7 +15,7 @@ use dashmap::DashMap;
 use ozone_common::disk::Disk;
 use ozone_proto::hdds;
 use ozone_proto::hdds::datanode::Result as Code;
-use ozone_proto::scm::PipelineReport;
+use ozone_proto::scm::{PipelineAction, PipelineReport};
 use ozone_raft::{Group, GroupConfig, Peer, RaftHost, RaftOptions};
 use uuid::Uuid;
 
@@ -126,6 +126,21 @@ impl Pipelines {
         self.open
             .iter()
             .map(|entry| report(entry.value()))
+            .collect()
+    }
+
+    /// Pipelines that stopped on this member, and why: SCM should close them.
+    pub(crate) fn actions(&self) -> Vec<PipelineAction> {
+        let action = |pipeline: &Pipeline| {
+            let pipeline_id = pipeline.id.to_string();
+            pipeline.machine.fault().map(|reason| PipelineAction {
+                pipeline_id,
+                reason,
+            })
+        };
+        self.open
+            .iter()
+            .filter_map(|entry| action(entry.value()))
             .collect()
     }
 
