@@ -1,1 +1,22 @@
-//! .
+//! `ozone sh`: volumes, buckets and keys from a terminal.
+//!
+//! Scripts written for Apache Ozone's shell run unchanged: the same addresses, options, JSON, error
+//! lines and exit codes. Successful changes print nothing but what Ozone prints; nothing else ever
+//! gets between a script and the JSON it reads.
+
+mod acl;
+mod address;
+mod bucket;
+mod error;
+mod json;
+mod key;
+mod output;
+mod page;
+mod quota;
+mod replication;
+mod sh;
+mod shell;
+mod usage;
+mod volume;
+
+pub use sh::{ShArgs, run_sh};
