@@ -48,6 +48,8 @@ struct State {
     period: u64,
     syncs: u64,
     fail_sync: Option<u64>,
+    /// Changes left until the power goes off.
+    fuse: Option<u64>,
     room: Option<u64>,
     names: Names,
 }
@@ -65,6 +67,13 @@ fn power_is_off() -> io::Error {
 }
 
 impl Shared {
+    /// For calls that change something.
+    fn changing(&self, period: Option<u64>) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.on(period)?;
+        state.burn()?;
+        Ok(state)
+    }
+
     fn on(&self, period: Option<u64>) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
         if state.off || period.is_some_and(|p| p != state.period) {
@@ -75,6 +84,20 @@ impl Shared {
 }
 
 impl State {
+    /// Counts a change of anything.
+    fn burn(&mut self) -> io::Result<()> {
+        match &mut self.fuse {
+            None => return Ok(()),
+            Some(0) => {}
+            Some(left) => {
+                *left -= 1;
+                return Ok(());
+            }
+        }
+        self.off = true;
+        Err(power_is_off())
+    }
+
     fn take_room(&mut self, bytes: u64) -> io::Result<()> {
         let Some(left) = self.room else { return Ok(()) };
         let Some(rest) = left.checked_sub(bytes) else {
@@ -134,6 +157,11 @@ impl FaultyDisk {
         self.shared.state.lock().syncs
     }
 
+    /// Lets `changes` more (writes, fsyncs, names) happen before the power goes off.
+    pub fn power_off_after(&self, changes: u64) {
+        self.shared.state.lock().fuse = Some(changes);
+    }
+
     /// Everything fails from now on, until [`crash`](Self::crash).
     pub fn power_off(&self) {
         self.shared.state.lock().off = true;
@@ -149,6 +177,7 @@ impl FaultyDisk {
         };
         state.names.cut(&*self.below, &mut rng)?;
         state.off = false;
+        state.fuse = None;
         state.period += 1;
         Ok(())
     }
@@ -185,7 +214,9 @@ impl DiskFile for FaultyFile {
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         self.writable()?;
         let bytes: usize = bufs.iter().map(|b| b.len()).sum();
-        self.shared.on(Some(self.period))?.take_room(bytes as u64)?;
+        self.shared
+            .changing(Some(self.period))?
+            .take_room(bytes as u64)?;
         if self.shared.buffered {
             self.file.buffer_write(bufs, offset);
             return Ok(());
@@ -194,7 +225,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let fine = self.shared.on(Some(self.period))?.count_sync();
+        let fine = self.shared.changing(Some(self.period))?.count_sync();
         if !fine {
             self.file.lose_pending();
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
@@ -207,7 +238,7 @@ impl DiskFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.writable()?;
-        drop(self.shared.on(Some(self.period))?);
+        drop(self.shared.changing(Some(self.period))?);
         if self.shared.buffered {
             self.file.buffer_len(len);
             return Ok(());
@@ -227,6 +258,7 @@ impl Disk for FaultyDisk {
         let below = &*self.below;
         let exists = below.exists(path)?;
         if !exists && !matches!(mode, OpenMode::Read | OpenMode::Write) {
+            state.burn()?;
             below.open(path, OpenMode::CreateNew)?;
             state.names.created(path);
         } else if exists && mode == OpenMode::CreateNew {
@@ -249,7 +281,7 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.shared.on(None)?;
+        let mut state = self.shared.changing(None)?;
         if self.shared.buffered {
             return state.names.rename(&*self.below, from, to);
         }
@@ -259,7 +291,7 @@ impl Disk for FaultyDisk {
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.shared.on(None)?;
+        let mut state = self.shared.changing(None)?;
         self.below.hard_link(from, to)?;
         state.names.linked(from, to);
         Ok(())
@@ -277,7 +309,7 @@ impl Disk for FaultyDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.shared.on(None)?;
+        let mut state = self.shared.changing(None)?;
         let missing: Vec<&Path> = path
             .ancestors()
             .take_while(|dir| {
@@ -313,7 +345,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.shared.on(None)?;
+        let mut state = self.shared.changing(None)?;
         if !state.count_sync() {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
@@ -334,7 +366,7 @@ impl Disk for FaultyDisk {
 
 impl FaultyDisk {
     fn remove(&self, path: &Path, now: impl Fn(&dyn Disk) -> io::Result<()>) -> io::Result<()> {
-        let mut state = self.shared.on(None)?;
+        let mut state = self.shared.changing(None)?;
         if self.shared.buffered {
             return state.names.hide(&*self.below, path);
         }

@@ -145,9 +145,15 @@ impl LogStore {
         state.vote.is_none() && state.last.is_none()
     }
 
-    /// Returns when everything submitted before is done.
+    /// Returns when everything submitted before is done, and nothing works on the files any more.
     pub(crate) async fn drain(&self) -> io::Result<()> {
-        self.submit(|done| Op::Barrier { done }).await
+        let written = self.submit(|done| Op::Barrier { done }).await;
+        let (done, waiting) = oneshot::channel();
+        self.0.flusher.housekeeper.run(move || {
+            let _ = done.send(());
+        });
+        waiting.await.map_err(io::Error::other)?;
+        written
     }
 
     async fn submit(&self, op: impl FnOnce(super::flusher::Done) -> Op) -> io::Result<()> {

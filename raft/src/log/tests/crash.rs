@@ -80,74 +80,92 @@ impl Run {
             .collect()
     }
 
-    async fn step(&mut self) {
+    /// One change; an error means that the power went off in the midst of it.
+    async fn step(&mut self) -> std::io::Result<()> {
         match self.rng.random_range(0..20) {
             0 => {
                 self.model.term += 1;
                 let vote = Vote::new(self.model.term, 5.into());
                 self.model.vote_open = Some(vote);
-                self.log.save_vote(&vote).await.unwrap();
+                self.log.save_vote(&vote).await?;
                 self.model.vote = Some(vote);
+                Ok(())
             }
-            1 => self.truncate().await,
-            2 => self.purge().await,
-            _ => {
-                let entries = self.batch();
-                append(&mut self.log, entries.clone()).await.unwrap();
-                self.model
-                    .kept
-                    .extend(entries.into_iter().map(|e| (e.log_id.index(), e)));
-            }
+            1 | 2 => self.truncate().await,
+            3 => self.purge().await,
+            _ => self.append().await,
         }
     }
 
-    async fn truncate(&mut self) {
-        let indexes: Vec<u64> = self.model.kept.keys().copied().collect();
-        let Some(first) = indexes.first() else { return };
+    /// Appends a few batches before waiting for any.
+    async fn append(&mut self) -> std::io::Result<()> {
+        let mut waiting = Vec::new();
+        for _ in 0..self.rng.random_range(1..4) {
+            let entries = self.batch();
+            let told = submit(&mut self.log, entries.clone()).await?;
+            waiting.push((entries.len(), told));
+            self.model.open.extend(entries);
+        }
+        for (count, told) in waiting {
+            told.await.map_err(std::io::Error::other)??;
+            let acknowledged = self.model.open.drain(..count);
+            self.model
+                .kept
+                .extend(acknowledged.map(|e| (e.log_id.index(), e)));
+        }
+        Ok(())
+    }
+
+    async fn truncate(&mut self) -> std::io::Result<()> {
+        let indexes: Vec<u64> = self.model.kept.keys().copied().skip(1).collect();
+        if indexes.is_empty() {
+            return Ok(());
+        }
         let keep = indexes[self.rng.random_range(0..indexes.len())];
-        if keep == *first {
-            return;
-        }
         let last = self.model.kept[&(keep - 1)].log_id;
-        self.log.truncate_after(Some(last)).await.unwrap();
-        self.model.kept.split_off(&keep);
+        let cut = self.model.kept.split_off(&keep);
+        self.model.open = cut.into_values().collect();
+        self.log.truncate_after(Some(last)).await?;
+        self.model.open.clear();
+        Ok(())
     }
 
-    async fn purge(&mut self) {
+    async fn purge(&mut self) -> std::io::Result<()> {
         let indexes: Vec<u64> = self.model.kept.keys().copied().collect();
         if indexes.len() < 2 {
-            return;
+            return Ok(());
         }
         let upto = indexes[self.rng.random_range(0..indexes.len() / 2)];
         let id = self.model.kept[&upto].log_id;
-        self.log.purge(id).await.unwrap();
         self.model.purged = Some(id);
         self.model.kept = self.model.kept.split_off(&(upto + 1));
+        self.log.purge(id).await
     }
 
-    /// Leaves appends under way and cuts the power somewhere among their writes and fsyncs.
-    async fn crash(&mut self, seed: u64) {
-        let mut waiting = Vec::new();
-        for _ in 0..self.rng.random_range(0..6) {
-            let entries = self.batch();
-            self.model.open.extend(entries.iter().cloned());
-            waiting.push((entries.len(), submit(&mut self.log, entries).await.unwrap()));
-        }
-        if self.rng.random() {
-            tokio::task::yield_now().await;
-        }
+    /// Goes on until the power goes off somewhere among the writes, fsyncs and renames.
+    async fn until_the_cut(&mut self) {
+        self.disk.power_off_after(self.rng.random_range(0..60));
+        while self.step().await.is_ok() {}
         self.disk.power_off();
-        for (count, told) in waiting {
-            if told.await.is_ok_and(|done| done.is_ok()) {
-                let acknowledged = self.model.open.drain(..count);
-                self.model
-                    .kept
-                    .extend(acknowledged.map(|e| (e.log_id.index(), e)));
-            }
-        }
         // Fails, but not before the fsync thread is done with this log.
         let _ = self.log.drain().await;
+        let seed = self.rng.random();
         self.disk.crash(Cut::Random(seed)).unwrap();
+    }
+
+    /// Opens the log again; now and then the power goes off during that too.
+    async fn reopen(&mut self, bench: &Bench, at: &str) -> LogStore {
+        if self.rng.random() {
+            self.disk.power_off_after(self.rng.random_range(0..6));
+            match bench.open() {
+                Ok(log) => drop(log.drain().await),
+                Err(RaftError::Io { .. }) => {}
+                Err(other) => panic!("{at}: {other}"),
+            }
+            let seed = self.rng.random();
+            self.disk.crash(Cut::Random(seed)).unwrap();
+        }
+        bench.open().unwrap_or_else(|e| panic!("{at}: {e}"))
     }
 }
 
@@ -166,15 +184,11 @@ async fn power_cuts(seed: u64) {
         log,
         disk,
     };
-    for round in 0..8 {
-        for _ in 0..run.rng.random_range(1..25) {
-            run.step().await;
-        }
-        let cut_seed = run.rng.random();
-        run.crash(cut_seed).await;
-        run.log = bench
-            .open()
-            .unwrap_or_else(|e| panic!("seed {seed}, power cut {round}: {e}"));
+    for round in 0..12 {
+        run.until_the_cut().await;
+        run.log = run
+            .reopen(&bench, &format!("seed {seed}, power cut {round}"))
+            .await;
         let found = read_all(&mut run.log).await;
         let vote = run.log.vote();
         run.model.check(&found, vote, seed, round);
@@ -187,7 +201,7 @@ async fn power_cuts(seed: u64) {
 async fn every_acknowledged_entry_survives_power_cuts() {
     let first: u64 = rand::rng().random_range(0..u64::MAX / 2);
     println!("seeds from {first}");
-    for seed in first..first + 60 {
+    for seed in first..first + 100 {
         power_cuts(seed).await;
     }
 }

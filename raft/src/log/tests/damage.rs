@@ -10,11 +10,14 @@ use super::*;
 /// Index, and offset of each of the entries 0..n in the only segment.
 const FRAME: u64 = 40 + 704;
 
-async fn written(bench: &Bench, batches: &[std::ops::Range<u64>]) {
+/// Writes entries from 0 on, in batches that end before each of `ends`.
+async fn written(bench: &Bench, ends: &[u64]) {
     let mut log = bench.open().unwrap();
-    for batch in batches {
-        let entries = batch.clone().map(|index| entry(1, index, 700)).collect();
+    let mut next = 0;
+    for end in ends {
+        let entries = (next..*end).map(|index| entry(1, index, 700)).collect();
         append(&mut log, entries).await.unwrap();
+        next = *end;
     }
 }
 
@@ -25,7 +28,7 @@ fn offset(index: u64) -> u64 {
 #[tokio::test]
 async fn a_torn_end_is_cut() {
     let bench = Bench::real();
-    written(&bench, &[0..5, 5..8]).await;
+    written(&bench, &[5, 8]).await;
     // The last fsync never returned: of the second write only the last entry reached the disk.
     let path = bench.path("log_inprogress_0");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -43,7 +46,7 @@ async fn a_torn_end_is_cut() {
 #[tokio::test]
 async fn garbage_after_the_last_entry_is_cut() {
     let bench = Bench::real();
-    written(&bench, &[0..3]).await;
+    written(&bench, &[3]).await;
     let path = bench.path("log_inprogress_0");
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&[0xa5; 1000], offset(3)).unwrap();
@@ -67,7 +70,7 @@ fn refused(bench: &Bench) -> (PathBuf, u64, String) {
 #[tokio::test]
 async fn a_damaged_entry_that_was_fsynced_is_refused_with_its_place() {
     let bench = Bench::real();
-    written(&bench, &[0..3, 3..4, 4..6]).await;
+    written(&bench, &[3, 4, 6]).await;
     let path = bench.path("log_inprogress_0");
     flip_byte(&path, offset(2) + 100);
     let before = fs::read(&path).unwrap();
@@ -83,7 +86,7 @@ async fn a_damaged_entry_that_was_fsynced_is_refused_with_its_place() {
 #[tokio::test]
 async fn damage_in_a_closed_segment_is_refused() {
     let bench = Bench::real();
-    written(&bench, &[0..200]).await;
+    written(&bench, &[200]).await;
     let path = bench.path("log_0-");
     let last = path
         .to_str()
@@ -101,7 +104,7 @@ async fn damage_in_a_closed_segment_is_refused() {
 #[tokio::test]
 async fn a_missing_segment_is_refused() {
     let bench = Bench::real();
-    written(&bench, &[0..300]).await;
+    written(&bench, &[300]).await;
     let mut names: Vec<_> = bench
         .files()
         .into_iter()
