@@ -1,1 +1,16 @@
-//! .
+//! What the end-to-end tests stand on: clusters that are real processes, killed and restarted, on
+//! directories that can lose power.
+//!
+//! Everything here panics with what to do when the machine lacks something: a test that cannot run
+//! is a failure, never a pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod cluster;
+pub mod content;
+pub mod corrupt;
+pub mod power;
+pub mod shared;
+pub mod shell;
+
+pub use cluster::{Cluster, ClusterOptions, Refused};

@@ -1,0 +1,258 @@
+//! A cluster of the real binary, mounted: started, killed, stopped and started again.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long a start may take until the cluster says that it is up.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// Last line of the summary.
+const LAST_LINE: &str = "Ctrl-C stops it";
+/// Of the log, in a panic.
+const LOG_TAIL: usize = 4 << 10;
+
+/// How `ozone up` is run.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Number of datanodes.
+    pub datanodes: u16,
+    /// `ONE` or `THREE`; the default of the binary where not given.
+    pub replication: Option<&'static str>,
+    /// Configuration keys, as `key=value`.
+    pub sets: Vec<String>,
+    /// Where the cluster keeps everything; a temporary directory where not given.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            datanodes: 1,
+            replication: None,
+            sets: Vec::new(),
+            dir: None,
+        }
+    }
+}
+
+/// A start that the binary refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to its standard error.
+    pub text: String,
+}
+
+/// A cluster with a mount. Dropping it kills and unmounts what is left.
+pub struct Cluster {
+    options: ClusterOptions,
+    temp: TempDir,
+    dir: PathBuf,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    om: String,
+}
+
+impl Cluster {
+    /// Starts a cluster in a directory of its own and returns when it is mounted and writable.
+    pub fn start(options: ClusterOptions) -> Self {
+        let mut cluster = Self::new(options);
+        cluster.restart();
+        cluster
+    }
+
+    /// A cluster that is not started yet.
+    pub fn new(options: ClusterOptions) -> Self {
+        assert!(
+            Path::new("/dev/fuse").exists(),
+            "/dev/fuse does not exist: load the kernel's fuse module (modprobe fuse), or pass the \
+             device into the container (--device /dev/fuse --cap-add SYS_ADMIN)"
+        );
+        let temp = tempfile::Builder::new()
+            .prefix("ozone-test-")
+            .tempdir()
+            .expect("a temporary directory");
+        let dir = options
+            .dir
+            .clone()
+            .unwrap_or_else(|| temp.path().join("data"));
+        fs::create_dir(temp.path().join("mnt")).expect("a mount point");
+        Self {
+            options,
+            temp,
+            dir,
+            running: None,
+        }
+    }
+
+    /// Starts it on the data that it has, after [`Cluster::kill9`] or [`Cluster::stop`].
+    pub fn restart(&mut self) {
+        if let Err(refused) = self.try_start() {
+            let log = self.log_tail();
+            panic!("the cluster did not start: {refused:?}\nend of its log:\n{log}");
+        }
+    }
+
+    /// Starts it, or gives what the binary said instead.
+    pub fn try_start(&mut self) -> Result<(), Refused> {
+        assert!(self.running.is_none(), "the cluster runs already");
+        let errors = self.temp.path().join("stderr");
+        let mut child = self
+            .up()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&errors).expect("a file for errors"))
+            .spawn()
+            .expect("the binary starts");
+        let summary = read_summary(child.stdout.take().expect("a pipe"));
+        let om = summary.iter().find_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            (words.first() == Some(&"OM")).then(|| words[1].to_owned())
+        });
+        if let Some(om) = om {
+            self.running = Some(Running { child, om });
+            return Ok(());
+        }
+        // It ended, or takes too long.
+        let _ = child.kill();
+        let code = child.wait().expect("the exit code").code();
+        let text = fs::read_to_string(&errors).expect("its errors");
+        Err(Refused { code, text })
+    }
+
+    /// The command that starts this cluster.
+    pub fn up(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("up").arg("--auto-ports");
+        command.arg("--dir").arg(&self.dir);
+        command.arg("--mount").arg(self.mountpoint());
+        command
+            .arg("--datanodes")
+            .arg(self.options.datanodes.to_string());
+        if let Some(copies) = self.options.replication {
+            command.args(["--replication", copies]);
+        }
+        for set in &self.options.sets {
+            command.args(["--set", set]);
+        }
+        command
+    }
+
+    /// Kills the process as `kill -9` does: nothing of it runs any more when this returns.
+    pub fn kill9(&mut self) {
+        let mut running = self.running.take().expect("the cluster runs");
+        running.child.kill().expect("SIGKILL");
+        running.child.wait().expect("the end of the process");
+    }
+
+    /// Stops it as an operator does, and checks that it ended well.
+    pub fn stop(&mut self) {
+        let mut running = self.running.take().expect("the cluster runs");
+        let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a process id"));
+        kill(pid, Signal::SIGTERM).expect("SIGTERM");
+        let status = running.child.wait().expect("the end of the process");
+        assert!(
+            status.success(),
+            "stopping failed with {status}: {}",
+            self.log_tail()
+        );
+    }
+
+    /// Where the namespace is mounted.
+    pub fn mountpoint(&self) -> PathBuf {
+        self.temp.path().join("mnt")
+    }
+
+    /// Where the cluster keeps everything.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A directory for the files of the test, on the local disk.
+    pub fn scratch(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// Makes a bucket, and its volume where needed, and gives its directory.
+    pub fn bucket(&self, volume: &str, bucket: &str) -> PathBuf {
+        let path = self.mountpoint().join(volume).join(bucket);
+        fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
+    }
+
+    /// Runs the binary against this cluster.
+    pub fn ozone(&self, args: &[&str]) -> Output {
+        let om = &self.running.as_ref().expect("the cluster runs").om;
+        Command::new(binary())
+            .arg("--set")
+            .arg(format!("ozone.om.address={om}"))
+            .args(args)
+            .output()
+            .expect("the binary starts")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read(self.dir.join("ozone.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL)..]).into_owned()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+        // Fails when nothing is mounted, which is as good.
+        let _ = umount2(&self.mountpoint(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The binary `ozone` of the build that this test belongs to.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let path = test
+        .ancestors()
+        .nth(2)
+        .expect("a target directory")
+        .join("ozone");
+    assert!(
+        path.exists(),
+        "{} does not exist: build it first: cargo build --workspace",
+        path.display()
+    );
+    path
+}
+
+/// Reads the summary up to its last line, or what there is of it when the process ends or hangs. A
+/// thread goes on reading, so that the process never waits for its pipe.
+fn read_summary(stdout: ChildStdout) -> Vec<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody wants the lines after the summary.
+            let _ = sender.send(line);
+        }
+    });
+    let deadline = Instant::now() + START_LIMIT;
+    let mut summary = Vec::new();
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.starts_with(LAST_LINE) => return summary,
+            Ok(line) => summary.push(line),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A disk that can lose power: ext4 in an image, shut down without its journal being written.
+//!
+//! `kill -9` leaves the page cache to the kernel, and so proves nothing about fsync. Here whatever
+//! was not fsynced is lost, as it is when a machine loses power.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, umount2};
+use tempfile::TempDir;
+
+use crate::Cluster;
+use crate::shell::run;
+
+/// Size of the image; it takes only what is written.
+const IMAGE_BYTES: u64 = 2 << 30;
+/// Shut down without writing the journal.
+const GOING_FLAGS_NOLOGFLUSH: u32 = 2;
+
+#[allow(unsafe_code, missing_docs)]
+mod ioctl {
+    // `EXT4_IOC_SHUTDOWN`, `_IOR('X', 125, __u32)`.
+    nix::ioctl_read!(ext4_shutdown, b'X', 125, u32);
+}
+
+/// A disk of its own, mounted. Dropping it unmounts and removes it.
+pub struct PowerDisk {
+    temp: TempDir,
+}
+
+impl PowerDisk {
+    /// Makes and mounts the disk.
+    pub fn new() -> Self {
+        let temp = tempfile::Builder::new()
+            .prefix("ozone-power-")
+            .tempdir()
+            .expect("a temporary directory");
+        let image = temp.path().join("image");
+        let file = File::create(&image).expect("an image");
+        file.set_len(IMAGE_BYTES).expect("the size of the image");
+        fs::create_dir(temp.path().join("disk")).expect("a mount point");
+        run(temp.path(), "mkfs.ext4", &["-q", "-F", "image"]);
+        let disk = Self { temp };
+        disk.mount();
+        disk
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.temp.path().join("disk")
+    }
+
+    /// Kills the cluster that lives on this disk, takes the power from the disk, and gives it back:
+    /// what was not fsynced is gone.
+    pub fn power_cut(&self, cluster: &mut Cluster) {
+        assert!(
+            cluster.dir().starts_with(self.path()),
+            "the cluster lives on another disk"
+        );
+        cluster.kill9();
+        self.cut();
+    }
+
+    /// Takes the power from the disk and gives it back.
+    pub fn cut(&self) {
+        shutdown(&self.path());
+        umount2(&self.path(), MntFlags::empty()).expect("unmounting the dead disk");
+        self.mount();
+    }
+
+    fn mount(&self) {
+        // Needs root and a loop device: the message of mount(8) says which is missing.
+        run(
+            self.temp.path(),
+            "mount",
+            &["-t", "ext4", "-o", "loop", "image", "disk"],
+        );
+    }
+}
+
+impl Default for PowerDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for PowerDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// Stops the filesystem at `path` at once. Nothing that is not on the disk yet gets there any more.
+#[allow(unsafe_code)]
+fn shutdown(path: &Path) {
+    let dir = File::open(path).expect("the root of the disk");
+    let mut flags = GOING_FLAGS_NOLOGFLUSH;
+    // SAFETY: the descriptor is open, and the kernel reads one u32 behind a pointer that is valid.
+    let done = unsafe { ioctl::ext4_shutdown(dir.as_raw_fd(), &raw mut flags) };
+    done.expect("EXT4_IOC_SHUTDOWN");
+}

@@ -1,0 +1,154 @@
+//! Wrong arguments are refused with what would be right, and damaged files never become wrong bytes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use ozone_tests::content::bytes;
+use ozone_tests::corrupt::{find, flip, tear};
+use ozone_tests::{Cluster, ClusterOptions, Refused};
+
+/// Exit code of a command that could not do its work.
+const FAILED: Option<i32> = Some(255);
+
+fn refusal(cluster: &mut Cluster) -> Refused {
+    cluster.try_start().expect_err("a refusal")
+}
+
+fn assert_refused(refused: &Refused, words: &[&str]) {
+    assert_eq!(refused.code, FAILED, "{}", refused.text);
+    for word in words {
+        assert!(
+            refused.text.contains(word),
+            "no {word:?} in: {}",
+            refused.text
+        );
+    }
+}
+
+fn write_durably(path: &Path, content: &[u8]) {
+    let mut file = File::create(path).unwrap();
+    file.write_all(content).unwrap();
+    file.sync_all().unwrap();
+}
+
+/// The log of the OM that is written to.
+fn om_log(cluster: &Cluster) -> PathBuf {
+    let logs = find(&cluster.dir().join("om/ratis"), &|path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("log_inprogress_")
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    logs[0].clone()
+}
+
+#[test]
+fn a_second_process_on_the_same_directory_is_refused() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let second = cluster.up().output().unwrap();
+    let refused = Refused {
+        code: second.status.code(),
+        text: String::from_utf8(second.stderr).unwrap(),
+    };
+    let dir = cluster.dir().display().to_string();
+    assert_refused(&refused, &[&dir, "in use"]);
+    // The first one goes on.
+    let file = cluster.bucket("vol", "bucket").join("f");
+    write_durably(&file, b"content");
+    cluster.stop();
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let mut cluster = Cluster::new(ClusterOptions {
+        sets: vec!["ozone.om.adress=x".to_owned()],
+        ..ClusterOptions::default()
+    });
+    let refused = refusal(&mut cluster);
+    assert_refused(&refused, &["ozone.om.adress", "ozone.om.address?"]);
+}
+
+#[test]
+fn a_mount_point_with_files_in_it_is_refused() {
+    let mut cluster = Cluster::new(ClusterOptions::default());
+    fs::write(cluster.mountpoint().join("precious"), "").unwrap();
+    let mountpoint = cluster.mountpoint().display().to_string();
+    assert_refused(
+        &refusal(&mut cluster),
+        &[&mountpoint, "not empty", "precious"],
+    );
+    assert!(cluster.mountpoint().join("precious").exists());
+}
+
+#[test]
+fn three_copies_on_one_datanode_are_refused() {
+    let mut cluster = Cluster::new(ClusterOptions {
+        replication: Some("THREE"),
+        ..ClusterOptions::default()
+    });
+    assert_refused(&refusal(&mut cluster), &["THREE", "--datanodes 3"]);
+}
+
+#[test]
+fn a_damaged_block_is_an_error_and_never_wrong_bytes() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("f");
+    let content = bytes(3, 3 << 20);
+    write_durably(&file, &content);
+    cluster.stop();
+    let blocks = find(&cluster.dir().join("datanode-1/data"), &|path: &Path| {
+        path.extension()
+            .is_some_and(|extension| extension == "block")
+            && path.metadata().unwrap().len() >= 1 << 20
+    });
+    assert!(!blocks.is_empty(), "no block file to damage");
+    for block in &blocks {
+        flip(block, block.metadata().unwrap().len() / 2);
+    }
+    cluster.restart();
+    let mut read = Vec::new();
+    let error = File::open(&file)
+        .unwrap()
+        .read_to_end(&mut read)
+        .expect_err("EIO");
+    assert_eq!(error.raw_os_error(), Some(nix::libc::EIO), "{error}");
+    assert!(content.starts_with(&read), "wrong bytes before the error");
+}
+
+#[test]
+fn a_damaged_entry_inside_the_log_stops_the_start() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    for n in 0..20 {
+        write_durably(
+            &cluster.bucket("vol", "bucket").join(format!("f{n}")),
+            b"content",
+        );
+    }
+    cluster.kill9();
+    let log = om_log(&cluster);
+    flip(&log, 16 + 40);
+    let name = log.display().to_string();
+    assert_refused(&refusal(&mut cluster), &[&name, "damaged"]);
+    // Nothing was thrown away: with the byte mended, everything is there.
+    flip(&log, 16 + 40);
+    cluster.restart();
+    let last = cluster.mountpoint().join("vol/bucket/f19");
+    assert_eq!(fs::read(last).unwrap(), b"content");
+}
+
+#[test]
+fn a_torn_end_of_the_log_is_cut_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("f");
+    write_durably(&file, b"content");
+    cluster.kill9();
+    tear(&om_log(&cluster));
+    cluster.restart();
+    assert_eq!(fs::read(&file).unwrap(), b"content");
+    write_durably(&file, b"new content");
+    cluster.kill9();
+    cluster.restart();
+    assert_eq!(fs::read(&file).unwrap(), b"new content");
+}
