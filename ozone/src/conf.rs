@@ -7,7 +7,7 @@ use ozone_common::config::{Config, om_nodes, scm_nodes};
 
 /// Arguments of `ozone getconf`.
 #[derive(Args)]
-pub struct GetconfArgs {
+pub(crate) struct GetconfArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -32,7 +32,7 @@ enum What {
 }
 
 /// Runs the command.
-pub fn run(args: &GetconfArgs, config: &Config) -> ExitCode {
+pub(crate) fn run(args: &GetconfArgs, config: &Config) -> ExitCode {
     let printed = match &args.what {
         What::ConfKey { key } => match config.get(key) {
             Some(value) => {
@@ -42,9 +42,13 @@ pub fn run(args: &GetconfArgs, config: &Config) -> ExitCode {
             None => Err(format!("Configuration {key} is missing.")),
         },
         What::OzoneManagers => om_nodes(config).map(print_hosts).map_err(|e| e.to_string()),
-        What::StorageContainerManagers => scm_nodes(config).map(print_hosts).map_err(|e| e.to_string()),
+        What::StorageContainerManagers => scm_nodes(config)
+            .map(print_hosts)
+            .map_err(|e| e.to_string()),
         What::List => {
-            config.iter().for_each(|(key, value)| println!("{key}={value}"));
+            config
+                .iter()
+                .for_each(|(key, value)| println!("{key}={value}"));
             Ok(())
         }
     };

@@ -15,7 +15,7 @@ use crate::signals;
 
 /// Arguments of `ozone scm`.
 #[derive(Args)]
-pub struct ScmArgs {
+pub(crate) struct ScmArgs {
     /// Makes the directories, the cluster id and the certificate authority, and ends.
     #[arg(long)]
     init: bool,
@@ -26,14 +26,14 @@ pub struct ScmArgs {
 
 /// Arguments of `ozone om`.
 #[derive(Args)]
-pub struct OmArgs {
+pub(crate) struct OmArgs {
     /// Makes the directories for the cluster of the running SCM, and ends.
     #[arg(long)]
     init: bool,
 }
 
 /// What an OM is started with on this machine.
-pub fn om_options(config: Config) -> OmOptions {
+pub(crate) fn om_options(config: Config) -> OmOptions {
     OmOptions {
         config,
         clock: Arc::new(SystemClock::new()),
@@ -48,18 +48,25 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Runs on a thread that may block.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(text)
 }
 
 /// `ozone scm`.
-pub async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
+pub(crate) async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
     if args.init {
         let made = blocking(move || ozone_scm::init(&config, args.clusterid.as_deref())).await?;
-        println!("SCM initialization succeeded. Current cluster id: {}", made.map_err(text)?.cluster_id);
+        println!(
+            "SCM initialization succeeded. Current cluster id: {}",
+            made.map_err(text)?.cluster_id
+        );
         return Ok(());
     }
-    let server = ScmServer::start(ScmOptions::new(config)).await.map_err(text)?;
+    let server = ScmServer::start(ScmOptions::new(config))
+        .await
+        .map_err(text)?;
     server.wait_ready().await.map_err(text)?;
     signals::stop().await?;
     server.shutdown().await;
@@ -67,7 +74,7 @@ pub async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
 }
 
 /// `ozone om`.
-pub async fn om(args: OmArgs, config: Config) -> Result<(), String> {
+pub(crate) async fn om(args: OmArgs, config: Config) -> Result<(), String> {
     let options = om_options(config);
     if args.init {
         let cluster = ozone_om::server::init(&options).await.map_err(text)?;
@@ -81,8 +88,10 @@ pub async fn om(args: OmArgs, config: Config) -> Result<(), String> {
 }
 
 /// `ozone datanode`.
-pub async fn datanode(config: Config) -> Result<(), String> {
-    let server = DatanodeServer::start(DatanodeOptions::new(config)).await.map_err(text)?;
+pub(crate) async fn datanode(config: Config) -> Result<(), String> {
+    let server = DatanodeServer::start(DatanodeOptions::new(config))
+        .await
+        .map_err(text)?;
     let registered = server.wait_registered();
     tokio::select! {
         registered = registered => registered.map_err(text)?,

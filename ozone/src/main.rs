@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ozone_cli::ShArgs;
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
@@ -19,7 +20,11 @@ use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 const FAILED: u8 = 255;
 
 #[derive(Parser)]
-#[command(name = "ozone", version, about = "A POSIX filesystem and an object store over the same bytes")]
+#[command(
+    name = "ozone",
+    version,
+    about = "A POSIX filesystem and an object store over the same bytes"
+)]
 struct Args {
     /// Configuration file, instead of $OZONE_CONF_DIR/ozone-site.xml.
     #[arg(long, global = true, value_name = "FILE")]
@@ -46,6 +51,9 @@ enum Command {
     Om(daemon::OmArgs),
     /// Runs a datanode.
     Datanode,
+    /// Volumes, buckets and keys.
+    #[command(alias = "shell")]
+    Sh(ShArgs),
     /// Prints configuration values.
     Getconf(conf::GetconfArgs),
     /// Prints the version.
@@ -54,7 +62,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("cannot start threads: {error}")),
     };
@@ -69,8 +80,18 @@ async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
-    let format = if args.log_json { LogFormat::Json } else { LogFormat::Text };
-    let log = |file| init_logging(&LogOptions { format, file, level: None });
+    let format = if args.log_json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    let log = |file| {
+        init_logging(&LogOptions {
+            format,
+            file,
+            level: None,
+        })
+    };
     let outcome = match args.command {
         Command::Up(up) => {
             if let Err(error) = up::prepare_dir(&up.dir) {
@@ -81,6 +102,7 @@ async fn run(args: Args) -> ExitCode {
                 Err(error) => Err(error.to_string()),
             }
         }
+        Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
         Command::Version => {
             version::print();
@@ -88,7 +110,10 @@ async fn run(args: Args) -> ExitCode {
         }
         daemon => match log(None) {
             Ok(()) => {
-                config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+                config
+                    .warnings()
+                    .iter()
+                    .for_each(|warning| tracing::warn!("{warning}"));
                 match daemon {
                     Command::Scm(scm) => daemon::scm(scm, config).await,
                     Command::Om(om) => daemon::om(om, config).await,

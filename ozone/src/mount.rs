@@ -14,7 +14,7 @@ const OM_PORT: u16 = 9862;
 
 /// Arguments of `ozone mount`.
 #[derive(Args)]
-pub struct MountArgs {
+pub(crate) struct MountArgs {
     /// The OMs: host[:port], separated by commas.
     om: String,
     /// An empty directory.
@@ -25,19 +25,28 @@ pub struct MountArgs {
 }
 
 /// Mounts, and stays until told to stop or unmounted.
-pub async fn run(args: MountArgs, config: Config) -> Result<(), String> {
+pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
     let mut client = ClientConfig::from_config(&config).map_err(|e| e.to_string())?;
     client.om = args
         .om
         .split(',')
-        .map(|om| HostPort::parse_with(om, OM_PORT).map(|a| a.to_string()).map_err(|e| e.to_string()))
+        .map(|om| {
+            HostPort::parse_with(om, OM_PORT)
+                .map(|a| a.to_string())
+                .map_err(|e| e.to_string())
+        })
         .collect::<Result<_, _>>()?;
-    let mut options = MountOptions { source: args.om.clone(), ..MountOptions::default() };
+    let mut options = MountOptions {
+        source: args.om.clone(),
+        ..MountOptions::default()
+    };
     for list in &args.options {
         options.apply(list).map_err(|e| e.to_string())?;
     }
     let client = Client::connect(client).await.map_err(|e| e.to_string())?;
-    let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options).await.map_err(|e| e.to_string())?;
+    let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options)
+        .await
+        .map_err(|e| e.to_string())?;
     tokio::select! {
         () = mounted.wait() => {}
         stopped = signals::stop() => {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 /// Ports by configuration key; datanodes' keys begin with their number.
-pub type Ports = BTreeMap<String, u16>;
+pub(crate) type Ports = BTreeMap<String, u16>;
 
 const FILE: &str = "ports.properties";
 const SERVERS: &[(&str, u16)] = &[
@@ -29,7 +29,7 @@ const DATANODE: &[&str] = &[
 const DATANODE_BASE: u16 = 19_860;
 
 /// The ports of the cluster in `dir`.
-pub fn choose(dir: &Path, datanodes: u16, auto: bool) -> Result<Ports, String> {
+pub(crate) fn choose(dir: &Path, datanodes: u16, auto: bool) -> Result<Ports, String> {
     let file = dir.join(FILE);
     let mut ports = read(&file)?;
     // Held until all are chosen, so that none is picked twice.
@@ -50,10 +50,16 @@ pub fn choose(dir: &Path, datanodes: u16, auto: bool) -> Result<Ports, String> {
     }
     for node in 0..datanodes {
         for (nth, key) in DATANODE.iter().enumerate() {
-            add(format!("{node}/{key}"), DATANODE_BASE + node * 10 + nth as u16)?;
+            add(
+                format!("{node}/{key}"),
+                DATANODE_BASE + node * 10 + nth as u16,
+            )?;
         }
     }
-    let text: String = ports.iter().map(|(key, port)| format!("{key}={port}\n")).collect();
+    let text: String = ports
+        .iter()
+        .map(|(key, port)| format!("{key}={port}\n"))
+        .collect();
     std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(ports)
 }
@@ -83,7 +89,7 @@ fn free(held: &mut Vec<TcpListener>) -> Result<u16, String> {
 }
 
 /// Configuration of the servers that all share.
-pub fn shared(ports: &Ports) -> Vec<(String, String)> {
+pub(crate) fn shared(ports: &Ports) -> Vec<(String, String)> {
     ports
         .iter()
         .filter(|(key, _)| !key.contains('/'))
@@ -92,14 +98,21 @@ pub fn shared(ports: &Ports) -> Vec<(String, String)> {
 }
 
 /// Configuration of one datanode alone.
-pub fn of_datanode(ports: &Ports, node: u16) -> Vec<(String, String)> {
+pub(crate) fn of_datanode(ports: &Ports, node: u16) -> Vec<(String, String)> {
     let prefix = format!("{node}/");
     ports
         .iter()
-        .filter_map(|(key, port)| key.strip_prefix(&prefix).map(|key| (key.to_owned(), value(key, *port))))
+        .filter_map(|(key, port)| {
+            key.strip_prefix(&prefix)
+                .map(|key| (key.to_owned(), value(key, *port)))
+        })
         .collect()
 }
 
 fn value(key: &str, port: u16) -> String {
-    if key.ends_with("address") { format!("127.0.0.1:{port}") } else { port.to_string() }
+    if key.ends_with("address") {
+        format!("127.0.0.1:{port}")
+    } else {
+        port.to_string()
+    }
 }

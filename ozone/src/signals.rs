@@ -3,9 +3,12 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Returns at Ctrl-C or SIGTERM.
-pub async fn stop() -> Result<(), String> {
+pub(crate) async fn stop() -> Result<(), String> {
     let watch = |kind| signal(kind).map_err(|e| format!("cannot watch signals: {e}"));
-    let (mut interrupt, mut terminate) = (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        watch(SignalKind::interrupt())?,
+        watch(SignalKind::terminate())?,
+    );
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -31,7 +31,7 @@ const PROBE_BYTES: usize = 64 << 10;
 
 /// How many copies of data are kept.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Copies {
+pub(crate) enum Copies {
     /// One.
     #[value(name = "ONE", alias = "1", alias = "one")]
     One,
@@ -42,10 +42,10 @@ pub enum Copies {
 
 /// Arguments of `ozone up`.
 #[derive(Args)]
-pub struct UpArgs {
+pub(crate) struct UpArgs {
     /// Where the cluster keeps everything.
     #[arg(long)]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Mounts the namespace at this empty directory.
     #[arg(long)]
     mount: Option<PathBuf>,
@@ -64,8 +64,13 @@ pub struct UpArgs {
 }
 
 /// Makes the directory of the cluster, or says why it cannot be used.
-pub fn prepare_dir(dir: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}: --dir must be a directory that can be written", dir.display()))
+pub(crate) fn prepare_dir(dir: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(dir).map_err(|e| {
+        format!(
+            "{}: {e}: --dir must be a directory that can be written",
+            dir.display()
+        )
+    })
 }
 
 struct Cluster {
@@ -77,7 +82,7 @@ struct Cluster {
 }
 
 /// Runs the cluster until told to stop.
-pub async fn run(args: UpArgs, config: Config) -> Result<(), String> {
+pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
     let started = Instant::now();
     let _lock = lock(&args.dir)?;
     if args.replication == Some(Copies::Three) && args.datanodes < 3 {
@@ -118,32 +123,58 @@ fn lock(dir: &Path) -> Result<Flock<File>, String> {
         let dir = dir.display();
         format!("{dir} is in use by another `ozone up` (process {}): stop that one, or take another --dir", holder.trim())
     })?;
-    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    let written = lock
+        .set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
     written.map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(lock)
 }
 
 fn shared_config(args: &UpArgs, config: &Config, ports: &Ports) -> Result<Config, String> {
-    let copies = args.replication.unwrap_or(if args.datanodes >= 3 { Copies::Three } else { Copies::One });
+    let copies = args.replication.unwrap_or(if args.datanodes >= 3 {
+        Copies::Three
+    } else {
+        Copies::One
+    });
     let mut pairs = ports::shared(ports);
-    let factor = if copies == Copies::Three { "THREE" } else { "ONE" };
-    pairs.push(("ozone.server.default.replication".to_owned(), factor.to_owned()));
-    pairs.push(("hdds.scm.safemode.min.datanode".to_owned(), args.datanodes.to_string()));
+    let factor = if copies == Copies::Three {
+        "THREE"
+    } else {
+        "ONE"
+    };
+    pairs.push((
+        "ozone.server.default.replication".to_owned(),
+        factor.to_owned(),
+    ));
+    pairs.push((
+        "hdds.scm.safemode.min.datanode".to_owned(),
+        args.datanodes.to_string(),
+    ));
     pairs.push(("hdds.heartbeat.interval".to_owned(), "1s".to_owned()));
     pairs.push(("ozone.scm.stale.node.interval".to_owned(), "5s".to_owned()));
     pairs.push(("ozone.scm.dead.node.interval".to_owned(), "15s".to_owned()));
-    pairs.push(("ozone.block.deleting.service.interval".to_owned(), "10s".to_owned()));
+    pairs.push((
+        "ozone.block.deleting.service.interval".to_owned(),
+        "10s".to_owned(),
+    ));
     // What the user sets wins.
     pairs.retain(|(key, _)| !config.is_set(key));
     config.with(pairs).map_err(|e| e.to_string())
 }
 
 fn with_dirs(config: &Config, base: &Path, keys: &[(&str, &str)]) -> Result<Config, String> {
-    let pairs = keys.iter().map(|(key, name)| ((*key).to_owned(), base.join(name).display().to_string()));
+    let pairs = keys
+        .iter()
+        .map(|(key, name)| ((*key).to_owned(), base.join(name).display().to_string()));
     config.with(pairs).map_err(|e| e.to_string())
 }
 
-async fn start(args: &UpArgs, dir: &Path, config: &Config, ports: &Ports) -> Result<Cluster, String> {
+async fn start(
+    args: &UpArgs,
+    dir: &Path,
+    config: &Config,
+    ports: &Ports,
+) -> Result<Cluster, String> {
     let scm = start_scm(dir, config).await?;
     let mut datanodes = Vec::new();
     for node in 0..args.datanodes {
@@ -154,7 +185,13 @@ async fn start(args: &UpArgs, dir: &Path, config: &Config, ports: &Ports) -> Res
     let mut client = ClientConfig::from_config(config).map_err(|e| e.to_string())?;
     client.om = vec![om_address.clone()];
     let client = Client::connect(client).await.map_err(|e| e.to_string())?;
-    Ok(Cluster { scm, om, datanodes, client, om_address })
+    Ok(Cluster {
+        scm,
+        om,
+        datanodes,
+        client,
+        om_address,
+    })
 }
 
 async fn start_scm(dir: &Path, config: &Config) -> Result<ScmServer, String> {
@@ -165,21 +202,34 @@ async fn start_scm(dir: &Path, config: &Config) -> Result<ScmServer, String> {
     ];
     let config = with_dirs(config, &dir.join("scm"), &keys)?;
     let initial = config.clone();
-    blocking(move || ozone_scm::init(&initial, None)).await?.map_err(|e| e.to_string())?;
-    let scm = ScmServer::start(ScmOptions::new(config)).await.map_err(|e| e.to_string())?;
+    blocking(move || ozone_scm::init(&initial, None))
+        .await?
+        .map_err(|e| e.to_string())?;
+    let scm = ScmServer::start(ScmOptions::new(config))
+        .await
+        .map_err(|e| e.to_string())?;
     scm.wait_ready().await.map_err(|e| e.to_string())?;
     Ok(scm)
 }
 
-async fn start_datanode(dir: &Path, config: &Config, ports: &Ports, node: u16) -> Result<DatanodeServer, String> {
+async fn start_datanode(
+    dir: &Path,
+    config: &Config,
+    ports: &Ports,
+    node: u16,
+) -> Result<DatanodeServer, String> {
     let keys = [
         ("hdds.datanode.dir", "data"),
         ("ozone.metadata.dirs", "ozone-metadata"),
         ("hdds.container.ratis.datanode.storage.dir", "ratis"),
     ];
     let config = with_dirs(config, &dir.join(format!("datanode-{}", node + 1)), &keys)?;
-    let config = config.with(ports::of_datanode(ports, node)).map_err(|e| e.to_string())?;
-    let server = DatanodeServer::start(DatanodeOptions::new(config)).await.map_err(|e| e.to_string())?;
+    let config = config
+        .with(ports::of_datanode(ports, node))
+        .map_err(|e| e.to_string())?;
+    let server = DatanodeServer::start(DatanodeOptions::new(config))
+        .await
+        .map_err(|e| e.to_string())?;
     server.wait_registered().await.map_err(|e| e.to_string())?;
     Ok(server)
 }
@@ -191,7 +241,9 @@ async fn start_om(dir: &Path, config: &Config) -> Result<OmServer, String> {
         ("ozone.om.ratis.storage.dir", "ratis"),
     ];
     let options = om_options(with_dirs(config, &dir.join("om"), &keys)?);
-    ozone_om::server::init(&options).await.map_err(|e| e.to_string())?;
+    ozone_om::server::init(&options)
+        .await
+        .map_err(|e| e.to_string())?;
     OmServer::start(options).await.map_err(|e| e.to_string())
 }
 
@@ -216,11 +268,19 @@ async fn probe(client: &Client) -> Result<(), ozone_client::ClientError> {
         objects.create_volume(PROBE_VOLUME, None).await?;
     }
     if objects.info_bucket(PROBE_VOLUME, "probe").await.is_err() {
-        objects.create_bucket(PROBE_VOLUME, "probe", NewBucket::default()).await?;
+        objects
+            .create_bucket(PROBE_VOLUME, "probe", NewBucket::default())
+            .await?;
     }
-    let name = KeyName { volume: PROBE_VOLUME, bucket: "probe", key: "probe" };
+    let name = KeyName {
+        volume: PROBE_VOLUME,
+        bucket: "probe",
+        key: "probe",
+    };
     let content = vec![0x5a; PROBE_BYTES];
-    objects.put_key(name, &content[..], NewKey::default()).await?;
+    objects
+        .put_key(name, &content[..], NewKey::default())
+        .await?;
     let (_, reader) = objects.get_key(name).await?;
     let back = reader.read(0, PROBE_BYTES).await?;
     if back[..] != content[..] {
@@ -232,28 +292,58 @@ async fn probe(client: &Client) -> Result<(), ozone_client::ClientError> {
 }
 
 async fn mount(args: &UpArgs, cluster: &Cluster, path: &Path) -> Result<MountedFs, String> {
-    let mut options = MountOptions { source: "ozone".to_owned(), ..MountOptions::default() };
+    let mut options = MountOptions {
+        source: "ozone".to_owned(),
+        ..MountOptions::default()
+    };
     for list in &args.options {
         options.apply(list).map_err(|e| e.to_string())?;
     }
-    ozone_fs::mount(cluster.client.clone(), path, options).await.map_err(|e| e.to_string())
+    ozone_fs::mount(cluster.client.clone(), path, options)
+        .await
+        .map_err(|e| e.to_string())
 }
 
 fn summary(args: &UpArgs, cluster: &Cluster, config: &Config, took: Duration) {
-    println!("Ozone is up in {:.1} s, data in {}", took.as_secs_f64(), args.dir.display());
-    println!("  OM          {}   http://{}/health", cluster.om_address, cluster.om.addresses().http);
-    println!("  SCM         {}   http://{}/health", cluster.scm.addresses().client, cluster.scm.addresses().http);
+    println!(
+        "Ozone is up in {:.1} s, data in {}",
+        took.as_secs_f64(),
+        args.dir.display()
+    );
+    println!(
+        "  OM          {}   http://{}/health",
+        cluster.om_address,
+        cluster.om.addresses().http
+    );
+    println!(
+        "  SCM         {}   http://{}/health",
+        cluster.scm.addresses().client,
+        cluster.scm.addresses().http
+    );
     for (n, datanode) in cluster.datanodes.iter().enumerate() {
         let at = datanode.addresses();
-        println!("  datanode {}  {}   http://{}/health", n + 1, at.client, at.http);
+        println!(
+            "  datanode {}  {}   http://{}/health",
+            n + 1,
+            at.client,
+            at.http
+        );
     }
-    println!("  replication {}", config.get("ozone.server.default.replication").unwrap_or_default());
+    println!(
+        "  replication {}",
+        config
+            .get("ozone.server.default.replication")
+            .unwrap_or_default()
+    );
     if let Some(mount) = &args.mount {
         let mount = mount.display();
         println!("  mounted at  {mount}");
         println!("Try:  mkdir -p {mount}/vol/bucket && echo hello > {mount}/vol/bucket/file");
     }
-    println!("      ozone sh --set ozone.om.address={} key cat vol/bucket/file", cluster.om_address);
+    println!(
+        "      ozone sh --set ozone.om.address={} key cat vol/bucket/file",
+        cluster.om_address
+    );
     println!("Ctrl-C stops it; the data stays.");
     let _ = std::io::stdout().flush();
 }

@@ -1,8 +1,12 @@
 //! `ozone version`.
 
 /// Prints what this binary is.
-pub fn print() {
+pub(crate) fn print() {
     println!("Ozone (Rust) {}", env!("CARGO_PKG_VERSION"));
     println!("Layout versions: OM {}", ozone_om::layout::LAYOUT_VERSION);
-    println!("Platform: {}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    println!(
+        "Platform: {}-{}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
 }
