@@ -90,6 +90,8 @@ impl Ahead {
         let length = read.end - read.start;
         let near = match self.next {
             None => read.start == 0 && length >= FIRST,
+            // Before anything is sequential, only what goes on exactly makes it so.
+            Some(next) if self.window == 0 => (next..=next + length).contains(&read.start),
             Some(next) => read.start.abs_diff(next) <= NEAR,
         };
         if !near {
@@ -137,10 +139,13 @@ impl Ahead {
             .segments
             .last_key_value()
             .map_or(0, |(_, segment)| segment.end);
+        if fetched >= next + self.window / 2 {
+            return;
+        }
         let mut at = fetched.max(from);
         let until = (next + self.window).min(size);
         while at < until {
-            let end = (at + SEGMENT).min(size);
+            let end = (at + SEGMENT).min(until);
             let kib = u32::try_from((end - at).div_ceil(1024)).unwrap_or(u32::MAX);
             let Ok(permit) = self.budget.clone().try_acquire_many_owned(kib) else {
                 return;
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn random_reads_fetch_nothing_more() {
         let mut ahead = ahead();
-        for at in [5 << 20, 500 << 20, 90 << 20, 0, 700 << 20] {
+        for at in [5 << 20, 4 << 20, 500 << 20, 90 << 20, 0, 700 << 20] {
             assert!(fetches(&mut ahead, at..at + 4096).is_empty(), "{at}");
         }
     }

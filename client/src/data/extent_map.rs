@@ -54,6 +54,10 @@ impl Default for ExtentMap {
 }
 
 impl ExtentMap {
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     pub(super) fn knows(&self, range: &Range<u64>) -> bool {
         self.known.start <= range.start && range.end <= self.known.end
     }

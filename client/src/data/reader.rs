@@ -22,6 +22,8 @@ use crate::{ClientError, Result};
 /// Bytes of a file whose map is asked for at once, and the most extents in one answer.
 const MAP_WINDOW: u64 = 1 << 30;
 const MAP_LIMIT: u32 = 2048;
+/// The map of a file of at most this size is asked for from its start, wherever it is read.
+const MAP_WHOLE: u64 = 64 << 20;
 /// Pieces of one read that are fetched at the same time.
 const CONCURRENT: usize = 16;
 /// Times that a map is asked for again because the file changed meanwhile.
@@ -41,6 +43,8 @@ struct Shared {
     namespace: Namespace,
     state: Mutex<State>,
     ahead: Mutex<Ahead>,
+    /// Held by who asks for the map, so that reads at the same time do not all ask.
+    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -56,15 +60,25 @@ struct Question {
     place: InodeRef,
     wanted: u64,
     asked: Range<u64>,
+    generation: u64,
+}
+
+enum Known {
+    Pieces(Vec<Piece>),
+    Ask(Question),
 }
 
 impl Question {
     fn new(state: &State, wanted: u64, size: u64) -> Result<Self> {
-        let start = state.map.unknown_from(wanted);
+        let start = match state.map.is_empty() && size <= MAP_WHOLE {
+            true => 0,
+            false => state.map.unknown_from(wanted),
+        };
         Ok(Self {
             place: place_of(&state.inode)?.clone(),
             wanted,
             asked: start..size.min(start.saturating_add(MAP_WINDOW)),
+            generation: state.generation,
         })
     }
 }
@@ -82,6 +96,7 @@ impl FileReader {
             namespace,
             state: Mutex::new(state),
             ahead: Mutex::new(ahead),
+            asking: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -183,16 +198,15 @@ impl Shared {
 
     /// What the bytes of the range are, asking the OM for what is not known.
     async fn pieces(&self, range: Range<u64>) -> Result<Vec<Piece>> {
+        if let Known::Pieces(pieces) = self.known(&range)? {
+            return Ok(pieces);
+        }
+        let _asking = self.asking.lock().await;
         let mut changes = 0;
         while changes < MAX_CHANGES {
-            let (question, generation) = {
-                let state = self.state.lock();
-                let size = state.size().unwrap_or(0);
-                let range = range.start.min(size)..range.end.min(size);
-                if range.is_empty() || state.map.knows(&range) {
-                    return state.map.pieces(range);
-                }
-                (Question::new(&state, range.start, size)?, state.generation)
+            let question = match self.known(&range)? {
+                Known::Pieces(pieces) => return Ok(pieces),
+                Known::Ask(question) => question,
             };
             let (asked, place) = (question.asked.clone(), question.place.clone());
             let length = asked.end - asked.start;
@@ -200,7 +214,7 @@ impl Shared {
                 .namespace
                 .get_extents(place, asked.start, length, MAP_LIMIT)
                 .await?;
-            if !self.learn(generation, question, answer)? {
+            if !self.learn(question, answer)? {
                 changes += 1;
             }
         }
@@ -210,15 +224,21 @@ impl Shared {
         ))
     }
 
+    /// The range as far as the file goes, or what to ask to get to know it.
+    fn known(&self, range: &Range<u64>) -> Result<Known> {
+        let state = self.state.lock();
+        let size = state.size().unwrap_or(0);
+        let range = range.start.min(size)..range.end.min(size);
+        if range.is_empty() || state.map.knows(&range) {
+            return state.map.pieces(range).map(Known::Pieces);
+        }
+        Question::new(&state, range.start, size).map(Known::Ask)
+    }
+
     /// Takes in a piece of map. False if the file changed since it was asked for.
-    fn learn(
-        &self,
-        generation: u64,
-        question: Question,
-        answer: GetExtentsResponse,
-    ) -> Result<bool> {
+    fn learn(&self, question: Question, answer: GetExtentsResponse) -> Result<bool> {
         let mut state = self.state.lock();
-        if state.generation != generation {
+        if state.generation != question.generation {
             return Ok(false);
         }
         let Some(inode) = &answer.inode else {

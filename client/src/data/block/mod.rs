@@ -5,23 +5,20 @@
 //! replaced by another while a majority is left; else the block is lost and its unproven chunks are
 //! given back to be written elsewhere.
 
+mod requests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ozone_proto::hdds::datanode::container_command_request_proto::Body;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Answer;
-use ozone_proto::hdds::datanode::{
-    BlockData, ChunkInfo, ContainerCommandRequestProto as Request,
-    ContainerCommandResponseProto as Response, PutBlockRequestProto, Result as Code, Type,
-    WriteChunkRequestProto,
-};
-use ozone_proto::namespace::{BlockSource, Extent, extent::Source};
+use ozone_proto::hdds::datanode::{ContainerCommandResponseProto as Response, Result as Code};
+use ozone_proto::namespace::Extent;
 use tokio::time::Instant;
 
 use super::DataEnv;
 use super::gather::Chunk;
-use super::node::{Lane, Pending};
+use super::node::Pending;
 use super::place::Place;
 use crate::{ClientError, Result};
 
@@ -40,7 +37,6 @@ pub(super) struct OpenBlock {
     writer: usize,
     leader: usize,
     length: u64,
-    chunks: u32,
     unproven: VecDeque<Sent>,
     put: Option<Put>,
     /// Takes no more chunks.
@@ -71,6 +67,8 @@ struct Put {
     since: Instant,
     /// Leaders followed without a pause.
     hops: usize,
+    /// Nothing more is expected for now: the datanodes may close their files.
+    eof: bool,
 }
 
 #[derive(Debug)]
@@ -118,7 +116,6 @@ impl OpenBlock {
             writer: first,
             leader: first,
             length: 0,
-            chunks: 0,
             unproven: VecDeque::new(),
             put: None,
             full: false,
@@ -160,7 +157,6 @@ impl OpenBlock {
     pub(super) fn send(&mut self, chunk: Chunk) {
         let offset = self.length;
         self.length += chunk.data.len() as u64;
-        self.chunks += 1;
         let state = State::Sending(self.start_chunk(&chunk, offset));
         self.unproven.push_back(Sent {
             chunk,
@@ -185,10 +181,11 @@ impl OpenBlock {
             return;
         }
         self.put = Some(Put {
-            state: PutState::Asking(self.start_put(chunks)),
+            state: PutState::Asking(self.start_put(chunks, complete)),
             chunks,
             since: Instant::now(),
             hops: 0,
+            eof: complete,
         });
     }
 
@@ -304,7 +301,7 @@ impl OpenBlock {
         let proven = self.unproven.drain(..put.chunks);
         Progress::Proven(
             proven
-                .flat_map(|sent| extents(&place, &sent, bcsid))
+                .flat_map(|sent| requests::extents(&place, &sent, bcsid))
                 .collect(),
         )
     }
@@ -344,10 +341,10 @@ impl OpenBlock {
     }
 
     fn put_again(&mut self) -> Progress {
-        let Some(chunks) = self.put.as_ref().map(|put| put.chunks) else {
+        let Some((chunks, eof)) = self.put.as_ref().map(|put| (put.chunks, put.eof)) else {
             return Progress::Stored;
         };
-        let pending = self.start_put(chunks);
+        let pending = self.start_put(chunks, eof);
         if let Some(put) = &mut self.put {
             put.state = PutState::Asking(pending);
         }
@@ -390,82 +387,6 @@ impl OpenBlock {
         others.find(|index| !self.dead[*index]).unwrap_or(after)
     }
 
-    fn start_chunk(&self, chunk: &Chunk, offset: u64) -> Pending {
-        let live = |index: &usize| *index != self.writer && !self.dead[*index];
-        let forward = (0..self.place.members.len()).filter(live);
-        let body = WriteChunkRequestProto {
-            block_id: self.place.id(0),
-            chunk_data: Some(self.chunk_info(chunk, offset)),
-            data: Some(chunk.data.clone()),
-            container_auto_create: Some(true),
-            forward: forward
-                .map(|index| self.place.members[index].details.clone())
-                .collect(),
-            ..Default::default()
-        };
-        self.start(
-            self.writer,
-            Lane::Write,
-            Type::WriteChunk,
-            Body::WriteChunk(body),
-        )
-    }
-
-    fn start_put(&self, chunks: usize) -> Pending {
-        let put = self.unproven.iter().take(chunks);
-        let end = put
-            .clone()
-            .last()
-            .map_or(0, |s| s.offset + s.chunk.data.len() as u64);
-        let data = BlockData {
-            block_id: self.place.id(0),
-            chunks: put
-                .map(|sent| self.chunk_info(&sent.chunk, sent.offset))
-                .collect(),
-            size: Some(end as i64),
-            ..Default::default()
-        };
-        let body = PutBlockRequestProto {
-            block_data: data,
-            eof: Some(self.full && chunks == self.unproven.len()),
-            container_auto_create: Some(true),
-            sync: Some(true),
-            incremental: Some(true),
-        };
-        self.start(
-            self.leader,
-            Lane::Commit,
-            Type::PutBlock,
-            Body::PutBlock(body),
-        )
-    }
-
-    fn start(&self, member: usize, lane: Lane, command: Type, body: Body) -> Pending {
-        let request = Request {
-            cmd_type: command.into(),
-            container_id: self.place.container as i64,
-            pipeline_id: Some(self.place.pipeline.clone()),
-            encoded_token: Some(self.place.token.clone()),
-            body: Some(body),
-            ..Default::default()
-        };
-        let member = &self.place.members[member];
-        self.env
-            .nodes
-            .start(member, lane, request, self.env.config.write_timeout)
-    }
-
-    fn chunk_info(&self, chunk: &Chunk, offset: u64) -> ChunkInfo {
-        ChunkInfo {
-            chunk_name: format!("{}_chunk_{offset}", self.place.local),
-            offset,
-            len: chunk.data.len() as u64,
-            metadata: Vec::new(),
-            checksum_data: chunk.checksums.clone(),
-            stripe_checksum: None,
-        }
-    }
-
     fn what(&self) -> String {
         format!(
             "pipeline {} of block {}",
@@ -477,26 +398,4 @@ impl OpenBlock {
     fn protocol(&self, what: &str) -> ClientError {
         ClientError::protocol(self.what(), what)
     }
-}
-
-/// The extents of a proven chunk.
-fn extents(place: &Place, sent: &Sent, bcsid: u64) -> Vec<Proven> {
-    let mut offset = sent.offset;
-    let runs = sent.chunk.runs.iter().map(|run| {
-        let source = BlockSource {
-            offset,
-            bcsid,
-            ..place.source()
-        };
-        offset += run.length;
-        Proven {
-            seq: sent.chunk.seq,
-            extent: Extent {
-                file_offset: run.file_offset,
-                length: run.length,
-                source: Some(Source::Block(source)),
-            },
-        }
-    });
-    runs.collect()
 }

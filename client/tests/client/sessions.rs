@@ -1,0 +1,66 @@
+//! Sessions: kept alive, announced again, and known to be lost.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use bytes::Bytes;
+use ozone_client::ClientError;
+use ozone_proto::om::Type;
+
+use crate::cluster::{Cluster, until};
+
+#[tokio::test]
+async fn a_session_is_kept_alive_until_it_is_closed() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.om.lease_ms.store(300, SeqCst);
+    let session = cluster.session().await;
+    let keepalive = i32::from(Type::KeepAlive);
+    until(&cluster.om.seen, |seen| {
+        seen.iter().filter(|s| s.command == keepalive).count() >= 5
+    })
+    .await;
+    assert!(!session.lost());
+    session.close().await;
+    assert_eq!(cluster.om.count(Type::CloseSession), 1);
+    assert!(session.check().is_err());
+}
+
+#[tokio::test]
+async fn what_is_open_is_announced_when_asked_for() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.om.lease_ms.store(300, SeqCst);
+    let session = cluster.session().await;
+    session.track_open(5);
+    session.track_open(6);
+    session.track_close(5);
+    *cluster.om.reannounce.lock() = true;
+    until(&cluster.om.announced, |opens| opens == &[6]).await;
+}
+
+#[tokio::test]
+async fn an_expired_session_is_lost_and_its_writers_fail() {
+    let cluster = Cluster::start(&[1]).await;
+    cluster.om.lease_ms.store(300, SeqCst);
+    let session = cluster.session().await;
+    let mut writer = cluster.client.data().writer(crate::om::DIR, &session);
+    writer.write(0, Bytes::from_static(b"late")).await.unwrap();
+    *cluster.om.expired.lock() = true;
+    while session.check().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(session.lost());
+    let error = writer.flush().await.unwrap_err();
+    assert!(matches!(error, ClientError::SessionExpired), "{error}");
+    assert_eq!(error.errno(), libc::EIO);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_renewed_counts_as_lost() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.om.lease_ms.store(100, SeqCst);
+    let session = cluster.session().await;
+    cluster.om.die();
+    while !session.lost() {
+        tokio::task::yield_now().await;
+    }
+    assert!(session.check().is_ok(), "it may come back");
+}
