@@ -4,15 +4,27 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
+
+use ozone_common::clock::SystemClock;
+use ozone_common::net::TcpNet;
 
 use ozone_proto::hdds::block::{
     GetContainerLocationsRequest, GetScmInfoRequestProto, Status, Type,
     scm_block_location_request::Body as Ask, scm_block_location_response::Body as Told,
 };
 use ozone_proto::hdds::{ContainerBlockId, ExcludeListProto, LifeCycleState, ReplicationFactor};
+use ozone_proto::scm::scm_datanode_service_client::ScmDatanodeServiceClient;
 use ozone_proto::scm::scm_security_service_client::ScmSecurityServiceClient;
 use ozone_proto::scm::{CloseContainerRequest, GetSecretKeysRequest, ListContainersRequest};
-use ozone_proto::scm::{RegisterRequest, command::Body};
+use ozone_proto::scm::{
+    GetCaCertificatesRequest, RegisterRequest, SignCertificateRequest, command::Body,
+};
+use ozone_rpc::channel::{Channels, ClientIdentity};
+use ozone_security::ca::{CertificateAuthority, Grant, KeyRequest};
+use ozone_security::credentials::{Credentials, from_pem, verify_chain};
+use ozone_security::identity::{Role, Subject};
+use ozone_security::tls::client_config;
 use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start};
 
 use ReplicationFactor::{One, Three};
@@ -333,5 +345,121 @@ async fn keys_are_handed_out_and_the_same_after_a_restart() {
     let server = start(&config).await;
     datanodes[0].reconnect(&server).await;
     assert_eq!(datanodes[0].keys, keys);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_signed_below_the_root_and_numbered() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let server = start(&config).await;
+    for file in [
+        "ca/certs/certificate.crt",
+        "ca/keys/private.pem",
+        "sub-ca/certs/2.crt",
+        "sub-ca/certs/CA-1.crt",
+    ] {
+        assert!(dir.path().join("scm").join(file).is_file(), "{file}");
+    }
+    let address = format!("http://{}", server.addresses().security);
+    let mut security = ScmSecurityServiceClient::connect(address).await.unwrap();
+    let subject = Subject {
+        role: Role::Om,
+        host: "om1".to_owned(),
+        id: "om-uuid".to_owned(),
+        cluster_id: "CID-made-up".to_owned(),
+    };
+    let mut serials = Vec::new();
+    for _ in 0..2 {
+        let key = KeyRequest::generate(&subject, &["om1".to_owned()]).unwrap();
+        let request = SignCertificateRequest {
+            csr_pem: pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", key.der())),
+            node_type: "OM".to_owned(),
+            node_uuid: "om-uuid".to_owned(),
+            host: "om1".to_owned(),
+        };
+        let signed = security
+            .sign_certificate(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let certificate = from_pem(&signed.certificate_pem).unwrap();
+        let chain: Vec<_> = signed
+            .ca_chain_pem
+            .iter()
+            .map(|pem| from_pem(pem).unwrap())
+            .collect();
+        let now = ozone_common::clock::Clock::wall_ms(&SystemClock::new());
+        verify_chain(&certificate, &chain, &chain[1..], now).unwrap();
+        // The cluster is what SCM says, not what was asked for.
+        let found = Subject::of_certificate(&certificate).unwrap();
+        assert_eq!(found.cluster_id, server.identity().cluster_id);
+        serials.push(signed.serial);
+    }
+    assert_eq!(serials, ["3", "4"]);
+    let told = security
+        .get_ca_certificates(GetCaCertificatesRequest {})
+        .await
+        .unwrap();
+    assert_eq!(told.into_inner().certificates_pem.len(), 2);
+    let nonsense = SignCertificateRequest {
+        node_type: "OM".to_owned(),
+        ..Default::default()
+    };
+    assert!(security.sign_certificate(nonsense).await.is_err());
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_security_strangers_without_a_certificate_are_not_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let secure = config(dir.path())
+        .with([("ozone.security.enabled", "true")])
+        .unwrap();
+    let server = start(&secure).await;
+    let address = format!("http://{}", server.addresses().datanode);
+    let plain = ScmDatanodeServiceClient::connect(address).await;
+    let refused = match plain {
+        Ok(mut client) => client.register(RegisterRequest::default()).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    // One with a certificate of the cluster is.
+    let root = Credentials::load(&dir.path().join("scm/sub-ca"))
+        .unwrap()
+        .unwrap();
+    let authority = CertificateAuthority::from_credentials(root).unwrap();
+    let uuid = uuid::Uuid::from_u128(1);
+    let subject = Subject {
+        role: Role::Datanode,
+        host: "localhost".to_owned(),
+        id: uuid.to_string(),
+        cluster_id: server.identity().cluster_id.clone(),
+    };
+    let key = KeyRequest::generate(&subject, &["localhost".to_owned()]).unwrap();
+    let now_ms = ozone_common::clock::Clock::wall_ms(&SystemClock::new());
+    let grant = Grant {
+        subject,
+        serial: 77,
+        now_ms,
+        lifetime: Duration::from_secs(60),
+    };
+    let issued = authority.sign_request(key.der(), &grant).unwrap();
+    let own = key.into_credentials(issued).unwrap();
+    let identity = ClientIdentity::Tls(client_config(&own).unwrap());
+    let channels = Channels::new(TcpNet::shared(), identity);
+    let port = server.addresses().datanode.port();
+    let channel = channels.get(&format!("localhost:{port}")).unwrap();
+    let datanode = FakeDatanode::over(channel, 1);
+    assert!(datanode.send(datanode.registration()).await.accepted);
+    // It may not speak for another.
+    let other = RegisterRequest {
+        datanode: FakeDatanode::over(channels.get(&format!("localhost:{port}")).unwrap(), 2)
+            .registration()
+            .datanode,
+        ..datanode.registration()
+    };
+    let denied = datanode.try_send(other).await.unwrap_err();
+    assert_eq!(denied.code(), tonic::Code::PermissionDenied);
     server.shutdown().await;
 }

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ozone_common::clock::{Clock, SystemClock};
 use ozone_common::config::Config;
 use ozone_proto::hdds::block::scm_block_location_protocol_service_client::ScmBlockLocationProtocolServiceClient;
 use ozone_proto::hdds::block::{
@@ -55,14 +57,19 @@ pub(crate) fn config(dir: &Path) -> Config {
 
 /// Formats if needed and starts.
 pub(crate) async fn start(config: &Config) -> ScmServer {
+    start_with(config, Arc::new(SystemClock::new())).await
+}
+
+/// The same, with this clock.
+pub(crate) async fn start_with(config: &Config, clock: Arc<dyn Clock>) -> ScmServer {
     let formatting = config.clone();
-    tokio::task::spawn_blocking(move || ozone_scm::init(&formatting, None))
-        .await
-        .unwrap()
-        .unwrap();
-    let server = ScmServer::start(ScmOptions::new(config.clone()))
-        .await
-        .unwrap();
+    let format = move || ozone_scm::init(&formatting, None).unwrap();
+    tokio::task::spawn_blocking(format).await.unwrap();
+    let options = ScmOptions {
+        clock,
+        ..ScmOptions::new(config.clone())
+    };
+    let server = ScmServer::start(options).await.unwrap();
     server.wait_ready().await.unwrap();
     server
 }
@@ -139,6 +146,22 @@ impl Om {
         }
     }
 
+    /// Where an SCM that does not lead sends those who ask for a block.
+    pub(crate) async fn hint(&self) -> Option<String> {
+        let body = AllocateScmBlockRequestProto {
+            size: BLOCK,
+            num_blocks: 1,
+            r#type: ReplicationType::Ratis as i32,
+            factor: Some(ReplicationFactor::One as i32),
+            owner: "om".to_owned(),
+            ..AllocateScmBlockRequestProto::default()
+        };
+        let answer = self
+            .ask(Type::AllocateScmBlock, Ask::AllocateScmBlockRequest(body))
+            .await;
+        answer.leader_scm_node_id
+    }
+
     pub(crate) async fn delete(&self, blocks: &[ContainerBlockId]) {
         let blocks = blocks.iter().map(|id| BlockId {
             container_block_id: *id,
@@ -202,6 +225,10 @@ pub(crate) struct FakeDatanode {
 
 impl FakeDatanode {
     pub(crate) async fn new(server: &ScmServer, n: u128) -> Self {
+        Self::over(channel(server.addresses().datanode).await, n)
+    }
+
+    pub(crate) fn over(channel: Channel, n: u128) -> Self {
         Self {
             uuid: Uuid::from_u128(n),
             containers: BTreeMap::new(),
@@ -215,7 +242,7 @@ impl FakeDatanode {
             keys_version: 0,
             answers: Vec::new(),
             actions: Vec::new(),
-            client: ScmDatanodeServiceClient::new(channel(server.addresses().datanode).await),
+            client: ScmDatanodeServiceClient::new(channel),
         }
     }
 
@@ -250,12 +277,18 @@ impl FakeDatanode {
     }
 
     pub(crate) async fn send(&self, request: RegisterRequest) -> RegisterResponse {
+        self.try_send(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(
+        &self,
+        request: RegisterRequest,
+    ) -> Result<RegisterResponse, tonic::Status> {
         self.client
             .clone()
             .register(request)
             .await
-            .unwrap()
-            .into_inner()
+            .map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn register(&mut self) -> RegisterResponse {
