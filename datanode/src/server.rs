@@ -16,6 +16,7 @@ use ozone_rpc::server::{Listener, ServerHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ use crate::identity;
 use crate::join::{Join, JoinSettings};
 use crate::node::Node;
 use crate::options::{DatanodeOptions, Settings};
-use crate::peer::{CLIENT_PORT, PEER_PORT, PeerService, Peers};
+use crate::peer::{CLIENT_PORT, PEER_PORT, PeerService, Peers, only_datanodes};
 use crate::pipeline::{PipelineStore, Pipelines};
 use crate::repair::{self, Repairer};
 use crate::scanner::Scanner;
@@ -314,7 +315,8 @@ fn serve(node: &Arc<Node>, listeners: Listeners) -> (ServerHandle, ServerHandle)
     let peers = DatanodePeerServiceServer::new(PeerService::new(node.clone()))
         .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
         .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);
-    let raft = node.pipelines.host().service();
+    let peers = InterceptedService::new(peers, only_datanodes);
+    let raft = InterceptedService::new(node.pipelines.host().service(), only_datanodes);
     (
         listeners.client.serve(Routes::new(commands)),
         listeners.peer.serve(Routes::new(peers).add_service(raft)),

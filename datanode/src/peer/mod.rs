@@ -3,6 +3,7 @@
 
 mod export;
 mod forward;
+mod guard;
 mod import;
 mod link;
 mod service;
@@ -19,6 +20,7 @@ use tonic::transport::Channel;
 
 pub(crate) use export::export_container;
 pub(crate) use forward::Forward;
+pub(crate) use guard::only_datanodes;
 pub(crate) use service::PeerService;
 
 use self::link::Link;

@@ -4,14 +4,17 @@
 //! is one range of each table. The chunks of a block are rows of their own: committing more of a
 //! block costs what is added, not what it holds.
 
+mod change;
+mod values;
+
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ozone_kv::{
-    Batch, BlockCache, CodecError, Db, DbOptions, KeyRange, KvError, Raw, ReadView, Table,
-    ValueCodec, WriteTarget, prefix_end,
-};
+use ozone_kv::{Batch, BlockCache, Db, DbOptions, KeyRange, KvError, Raw, ReadView, Table};
 
+pub(crate) use self::change::Change;
+pub(crate) use self::values::BlockRow;
+use self::values::{ChunkRow, U64Row};
 use crate::chunk::Chunk;
 use crate::error::{OpError, OpResult};
 
@@ -26,106 +29,9 @@ const DELETE_TXNS: Table<Vec<u8>, Raw> = Table::new("delete_txns");
 /// `container|local` → from which byte on this replica lacks a committed block.
 const MISSING: Table<Vec<u8>, U64Row> = Table::new("missing_blocks");
 
-const ROW_VERSION: u8 = 1;
 const PAGE: usize = 4096;
 /// A row of no container, written for the sake of its fsync.
 const SYNC_KEY: &[u8] = b"#SYNC";
-
-/// Size, commit and flags of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockRow {
-    /// Bytes that exist.
-    pub size: u64,
-    /// Place in the pipeline's log of the commit that made it so.
-    pub bcsid: u64,
-    /// What the client said; kept for it.
-    pub flags: i64,
-}
-
-/// A number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct U64Row(u64);
-
-/// A chunk without its offset, which the key holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ChunkRow {
-    len: u32,
-    window: u32,
-    crcs: Vec<u8>,
-}
-
-fn versioned(bytes: &[u8], what: &str) -> Result<Vec<u8>, CodecError> {
-    match bytes.split_first() {
-        Some((&ROW_VERSION, rest)) => Ok(rest.to_vec()),
-        Some((version, _)) => Err(CodecError::value(format!("{what} of version {version}"))),
-        None => Err(CodecError::value(format!("empty {what}"))),
-    }
-}
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], CodecError> {
-    let part = bytes.get(at..at + N).and_then(|part| part.try_into().ok());
-    part.ok_or_else(|| CodecError::value("row is too short"))
-}
-
-impl ValueCodec for BlockRow {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(25);
-        out.push(ROW_VERSION);
-        out.extend_from_slice(&self.size.to_be_bytes());
-        out.extend_from_slice(&self.bcsid.to_be_bytes());
-        out.extend_from_slice(&self.flags.to_be_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let rest = versioned(bytes, "block row")?;
-        Ok(Self {
-            size: u64::from_be_bytes(number(&rest, 0)?),
-            bcsid: u64::from_be_bytes(number(&rest, 8)?),
-            flags: i64::from_be_bytes(number(&rest, 16)?),
-        })
-    }
-}
-
-impl ValueCodec for U64Row {
-    fn encode(&self) -> Vec<u8> {
-        self.0.to_be_bytes().to_vec()
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        number(bytes, 0).map(|bytes| Self(u64::from_be_bytes(bytes)))
-    }
-}
-
-impl ValueCodec for ChunkRow {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(9 + self.crcs.len());
-        out.push(ROW_VERSION);
-        out.extend_from_slice(&self.len.to_be_bytes());
-        out.extend_from_slice(&self.window.to_be_bytes());
-        out.extend_from_slice(&self.crcs);
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let rest = versioned(bytes, "chunk row")?;
-        let row = Self {
-            len: u32::from_be_bytes(number(&rest, 0)?),
-            window: u32::from_be_bytes(number(&rest, 4)?),
-            crcs: rest[8..].to_vec(),
-        };
-        let windows = row
-            .len
-            .checked_div(row.window)
-            .map(|_| row.len.div_ceil(row.window));
-        match windows {
-            Some(n) if row.crcs.len() == n as usize * 4 => Ok(row),
-            _ => Err(CodecError::value(
-                "chunk row with the wrong number of checksums",
-            )),
-        }
-    }
-}
 
 fn prefix(container: i64) -> Vec<u8> {
     let mut key = container.to_be_bytes().to_vec();
@@ -187,125 +93,6 @@ pub struct BlockDb {
 impl std::fmt::Debug for BlockDb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BlockDb({})", self.path.display())
-    }
-}
-
-/// Changes of one container's rows, written together.
-#[derive(Debug)]
-pub struct Change {
-    container: i64,
-    batch: Batch,
-}
-
-impl Change {
-    /// Nothing yet.
-    pub fn new(container: i64) -> Self {
-        Self {
-            container,
-            batch: Batch::new(),
-        }
-    }
-
-    /// Sets the row of a block.
-    pub fn put_block(&mut self, local: i64, row: &BlockRow) {
-        BLOCK_DATA.put(&mut self.batch, &block_key(self.container, local), row);
-    }
-
-    /// Sets the row of a chunk; one at the same offset is replaced.
-    pub fn put_chunk(&mut self, local: i64, chunk: &Chunk) {
-        let row = ChunkRow {
-            len: chunk.len,
-            window: chunk.window,
-            crcs: chunk.crcs.to_vec(),
-        };
-        CHUNK_INFO.put(
-            &mut self.batch,
-            &chunk_key(self.container, local, chunk.offset),
-            &row,
-        );
-    }
-
-    /// Removes all rows of a block, `chunks` being all it has.
-    pub fn delete_block(&mut self, local: i64, chunks: &[Chunk]) {
-        BLOCK_DATA.delete(&mut self.batch, &block_key(self.container, local));
-        MISSING.delete(&mut self.batch, &block_key(self.container, local));
-        for chunk in chunks {
-            CHUNK_INFO.delete(
-                &mut self.batch,
-                &chunk_key(self.container, local, chunk.offset),
-            );
-        }
-    }
-
-    /// Sets the counters.
-    pub fn counters(&mut self, counters: &Counters) {
-        let values = [
-            counters.blocks,
-            counters.bytes,
-            counters.bcsid,
-            counters.delete_tx,
-        ];
-        for (name, value) in COUNTERS.iter().zip(values) {
-            METADATA.put(
-                &mut self.batch,
-                &name_key(self.container, name),
-                &U64Row(value),
-            );
-        }
-    }
-
-    /// Notes that the block lacks its bytes from `from` on here.
-    pub fn put_missing(&mut self, local: i64, from: u64) {
-        MISSING.put(
-            &mut self.batch,
-            &block_key(self.container, local),
-            &U64Row(from),
-        );
-    }
-
-    /// The block has all its bytes.
-    pub fn delete_missing(&mut self, local: i64) {
-        MISSING.delete(&mut self.batch, &block_key(self.container, local));
-    }
-
-    /// Notes files that are to be removed.
-    pub fn put_deletion(&mut self, transaction: i64, locals: &[i64]) {
-        let value = locals
-            .iter()
-            .flat_map(|local| local.to_be_bytes())
-            .collect();
-        DELETE_TXNS.put(
-            &mut self.batch,
-            &block_key(self.container, transaction),
-            &Raw(value),
-        );
-    }
-
-    /// The files are gone.
-    pub fn delete_deletion(&mut self, transaction: i64) {
-        DELETE_TXNS.delete(&mut self.batch, &block_key(self.container, transaction));
-    }
-
-    /// Removes every row of the container.
-    pub fn delete_all(&mut self) {
-        let prefix = prefix(self.container);
-        let tables = [
-            BLOCK_DATA.name(),
-            CHUNK_INFO.name(),
-            METADATA.name(),
-            DELETE_TXNS.name(),
-            MISSING.name(),
-        ];
-        for table in tables {
-            delete_prefix(&mut self.batch, table, &prefix);
-        }
-    }
-}
-
-fn delete_prefix(batch: &mut Batch, table: &'static str, prefix: &[u8]) {
-    // A prefix that ends in `|` always has an end.
-    if let Some(end) = prefix_end(prefix) {
-        batch.delete_range(table, prefix.to_vec(), end);
     }
 }
 
