@@ -1,6 +1,6 @@
 //! Access control entries as JSON.
 
-use ozone_proto::om::OzoneAclInfo;
+use ozone_client::wire::om::OzoneAclInfo;
 use serde::Serialize;
 
 /// The rights, each at the place of its bit.
@@ -47,7 +47,7 @@ impl From<OzoneAclInfo> for AclView {
 
 #[cfg(test)]
 mod tests {
-    use ozone_proto::om::ozone_acl_info::{OzoneAclScope, OzoneAclType};
+    use ozone_client::wire::om::ozone_acl_info::{OzoneAclScope, OzoneAclType};
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use clap::builder::EnumValueParser;
 use clap::{Subcommand, ValueEnum};
-use ozone_proto::hdds::DefaultReplicationConfig;
-use ozone_proto::om::{BucketInfo, BucketLayoutProto, StorageTypeProto};
+use ozone_client::wire::hdds::DefaultReplicationConfig;
+use ozone_client::wire::om::{BucketInfo, BucketLayoutProto, StorageTypeProto};
 use serde::Serialize;
 
 use crate::address::Address;
@@ -265,7 +265,7 @@ impl From<BucketInfo> for FullView {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
+    use ozone_client::wire::hdds::{ReplicationFactor, ReplicationType};
 
     use super::*;
     use crate::json::pretty;

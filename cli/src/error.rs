@@ -130,7 +130,7 @@ fn local_line(path: &Path, source: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ozone_proto::om::Status;
+    use ozone_client::wire::om::Status;
 
     use super::*;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use ozone_proto::hdds::KeyValue;
+use ozone_client::wire::hdds::KeyValue;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use time::OffsetDateTime;

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use clap::builder::EnumValueParser;
 use ozone_client::proto::Replication;
+use ozone_client::wire::hdds::{ReplicationFactor, ReplicationType};
 use ozone_common::config::Config;
-use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};

@@ -1,7 +1,7 @@
 //! `ozone sh volume`.
 
 use clap::Subcommand;
-use ozone_proto::om::VolumeInfo;
+use ozone_client::wire::om::VolumeInfo;
 use serde::Serialize;
 
 use crate::acl::AclView;

@@ -1,6 +1,6 @@
 //! Keys as JSON.
 
-use ozone_proto::om::{KeyInfo, KeyLocation};
+use ozone_client::wire::om::{KeyInfo, KeyLocation};
 use serde::Serialize;
 
 use crate::json::{Instant, Pairs, pairs};
@@ -101,10 +101,10 @@ fn locations(blocks: &[KeyLocation]) -> Vec<LocationView> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use ozone_proto::hdds::{
+    use ozone_client::wire::hdds::{
         BlockId, ContainerBlockId, KeyValue, ReplicationFactor, ReplicationType,
     };
-    use ozone_proto::om::KeyLocationList;
+    use ozone_client::wire::om::KeyLocationList;
 
     use super::*;
     use crate::json::pretty;
