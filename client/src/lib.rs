@@ -29,12 +29,12 @@ pub use namespace::Namespace;
 pub use objects::Objects;
 /// The messages of the namespace, as [`Namespace`] takes and gives them.
 pub use ozone_proto::namespace as proto;
+pub use session::Session;
 
 /// The messages that volumes, buckets and keys are described by.
 pub mod wire {
     pub use ozone_proto::{hdds, om};
 }
-pub use session::Session;
 
 /// A connection to a cluster, on behalf of one caller. Cheap to clone.
 #[derive(Debug, Clone)]

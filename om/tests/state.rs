@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use ozone_om::rows::Rows;
+use ozone_om::rows::{Row, Rows};
 use ozone_om::state_machine::OmState;
 use ozone_om::tables::{self, Table};
 use ozone_proto::namespace::extent::Source;
@@ -178,7 +178,7 @@ impl Om {
     }
 
     /// Everything in the database, by table.
-    fn dump(&self) -> BTreeMap<&'static str, Vec<(Vec<u8>, Vec<u8>)>> {
+    fn dump(&self) -> BTreeMap<&'static str, Vec<Row>> {
         let store = self.state.store().unwrap();
         tables::ALL
             .iter()
