@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -24,15 +25,33 @@ fn set(db: &Db, key: &str, value: &str, sync: bool) {
     db.write(&batch, sync).unwrap();
 }
 
-/// What a killed process leaves of a database: its files as they are.
+/// What a killed process leaves of a database: its files as they are at one moment. Copying takes
+/// longer than a moment, so it is done again until no flush or compaction came in between.
 fn kill_and_copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    loop {
+        let before = listing(from);
+        if to.exists() {
+            fs::remove_dir_all(to).unwrap();
+        }
+        fs::create_dir_all(to).unwrap();
+        let copied = before
+            .iter()
+            .all(|(name, _)| fs::copy(from.join(name), to.join(name)).is_ok());
+        if copied && listing(from) == before {
+            return;
         }
     }
+}
+
+/// Names and lengths of the files in a directory, but for RocksDB's own log.
+fn listing(dir: &Path) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(dir).unwrap().filter_map(Result::ok);
+    let files = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let length = entry.metadata().ok().filter(|found| found.is_file())?.len();
+        (!name.starts_with("LOG")).then_some((name, length))
+    });
+    files.collect()
 }
 
 #[test]
