@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 const FOUNDATIONS: &[&str] = &["proto", "common", "kv", "rpc", "raft", "security"];
-const ANYTHING: &[&str] = &["ozone", "tests", "bench"];
+const ANYTHING: &[&str] = &["ozone", "tests"];
 
 /// Crates of this workspace that `name` may depend on; `None` when any.
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
@@ -27,7 +27,7 @@ fn owners(library: &str) -> Option<&'static [&'static str]> {
     match library {
         "rocksdb" => Some(&["kv"]),
         "openraft" => Some(&["raft"]),
-        "fuser" => Some(&["fs", "bench"]),
+        "fuser" => Some(&["fs"]),
         _ => None,
     }
 }
