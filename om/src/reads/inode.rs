@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ozone_proto::namespace::{
-    Extent, GetAttrRequest, GetAttrResponse, GetExtentsRequest, GetExtentsResponse, InodeRow,
-    LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
+    Extent, GetAttrRequest, GetAttrResponse, GetExtentsRequest, GetExtentsResponse, Inode,
+    InodeRef, InodeRow, LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
 };
 
 use crate::error::{OmError, Result, refuse};
@@ -43,20 +43,20 @@ pub fn without_map(mut row: InodeRow) -> InodeRow {
 
 /// GetAttr: an inode by place and id.
 pub fn get_attr(request: &GetAttrRequest, rows: &impl Rows) -> Result<GetAttrResponse> {
-    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    let inode = Some(attributes(request.r#ref.as_ref(), rows)?);
+    Ok(GetAttrResponse { inode })
+}
+
+fn attributes(place: Option<&InodeRef>, rows: &impl Rows) -> Result<Inode> {
+    let (place, dir) = namespace::ref_of(place)?;
     let row = without_map(namespace::find(rows, place)?.row);
-    Ok(GetAttrResponse {
-        inode: Some(namespace::inode(dir, &place.name, row)),
-    })
+    Ok(namespace::inode(dir, &place.name, row))
 }
 
 /// Open: the attributes as of now; the leader notes who has it open.
 pub fn open(request: &OpenRequest, rows: &impl Rows) -> Result<OpenResponse> {
-    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
-    let row = without_map(namespace::find(rows, place)?.row);
-    Ok(OpenResponse {
-        inode: Some(namespace::inode(dir, &place.name, row)),
-    })
+    let inode = Some(attributes(request.r#ref.as_ref(), rows)?);
+    Ok(OpenResponse { inode })
 }
 
 /// GetExtents: a piece of a file's map, with the bytes of inline extents.
