@@ -3,6 +3,9 @@
 //! Places are (directory, name, object id): the OM finds an inode by its place and proves by the id
 //! that it is still the same, else it answers `STALE`.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use ozone_common::caller::Caller;
 use ozone_proto::namespace::{
     AllocateBlocksRequest, BlockLocation, BlockSource, CommitRequest, CreateRequest,
@@ -30,6 +33,18 @@ pub struct Namespace {
     om: OmClient,
 }
 
+/// What is under a name.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// An inode.
+    Inode(Inode),
+    /// Nothing.
+    Nothing {
+        /// Whether the session may believe it.
+        leased: bool,
+    },
+}
+
 /// Sends a request and takes the answer out of the envelope of the same name.
 macro_rules! ask {
     ($om:expr, $variant:ident, $request:expr) => {
@@ -53,6 +68,12 @@ impl Namespace {
         Self::new(self.om.for_caller(caller))
     }
 
+    /// The same namespace, asked in the name of the session whose number is in `session` at the time of
+    /// each call: it may believe answers that are marked as leased while it renews its leases.
+    pub fn for_session(&self, session: Arc<AtomicU64>) -> Self {
+        Self::new(self.om.for_session(session))
+    }
+
     pub(crate) fn om(&self) -> &OmClient {
         &self.om
     }
@@ -62,8 +83,25 @@ impl Namespace {
         let request = LookupRequest {
             dir: Some(dir),
             name: name.to_vec().into(),
+            absent_ok: false,
         };
         whole(ask!(self.om, Lookup, request)?.inode)
+    }
+
+    /// As [`lookup`](Self::lookup), but that nothing has the name is an answer, which may be leased.
+    pub async fn find(&self, dir: DirRef, name: &[u8]) -> Result<Found> {
+        let request = LookupRequest {
+            dir: Some(dir),
+            name: name.to_vec().into(),
+            absent_ok: true,
+        };
+        let answer = ask!(self.om, Lookup, request)?;
+        match answer.inode {
+            None => Ok(Found::Nothing {
+                leased: answer.absence_leased,
+            }),
+            inode => whole(inode).map(Found::Inode),
+        }
     }
 
     /// The attributes of an inode.

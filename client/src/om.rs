@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ const VERSION: u32 = 3;
 pub(crate) struct OmClient {
     shared: Arc<Shared>,
     caller: Arc<Caller>,
+    /// The session that caches what is answered, 0 for none.
+    session: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl OmClient {
         Ok(Self {
             shared: Arc::new(shared),
             caller: Arc::new(config.caller.clone()),
+            session: Arc::default(),
         })
     }
 
@@ -84,6 +88,15 @@ impl OmClient {
         Self {
             shared: self.shared.clone(),
             caller: Arc::new(caller.clone()),
+            session: self.session.clone(),
+        }
+    }
+
+    /// The same, asking for the session whose number is in `session` at the time of the call.
+    pub(crate) fn for_session(&self, session: Arc<AtomicU64>) -> Self {
+        Self {
+            session,
+            ..self.clone()
         }
     }
 
@@ -135,6 +148,7 @@ impl OmClient {
             gid: Some(caller.gid),
             gids: caller.gids.clone(),
             groups: caller.groups.clone(),
+            session: Some(self.session.load(Ordering::Acquire)).filter(|session| *session != 0),
         };
         let user = UserInfo {
             user_name: Some(caller.user.clone()),

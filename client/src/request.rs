@@ -43,5 +43,6 @@ pub(crate) fn type_of(body: &Body) -> Type {
         Body::DropOrphans(_) => Type::DropOrphans,
         Body::Purge(_) => Type::Purge,
         Body::ReleaseBlocks(_) => Type::ReleaseBlocks,
+        Body::RenewLeases(_) => Type::RenewLeases,
     }
 }

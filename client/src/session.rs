@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ozone_proto::namespace::{
     CloseSessionRequest, KeepAliveRequest, KeepAliveResponse, OpenSessionRequest,
+    RenewLeasesRequest, RenewLeasesResponse,
 };
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
@@ -139,6 +140,23 @@ impl Session {
             self.keep_alive(true).await?;
         }
         Ok(())
+    }
+
+    /// Renews what the session may believe, acknowledging changes up to `seen`. Answered when there are
+    /// changes to hear of, or after a while.
+    pub async fn renew_leases(&self, seen: u64) -> Result<RenewLeasesResponse> {
+        let request = RenewLeasesRequest {
+            session: self.id,
+            seen,
+        };
+        match self
+            .om
+            .call_within(Request::RenewLeases(request), self.lease)
+            .await?
+        {
+            Some(Response::RenewLeases(answer)) => Ok(answer),
+            _ => Err(ClientError::protocol("OM", "no answer to RenewLeases")),
+        }
     }
 
     async fn keep_alive(&self, announcing: bool) -> Result<KeepAliveResponse> {

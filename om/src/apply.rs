@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ozone_kv::{Db, Overlay, WriteTarget};
-use ozone_proto::namespace::{BucketRow, DirRef, InodeRow, OrphanRow, VolumeRow};
+use ozone_proto::namespace::{BucketRow, Change, DirRef, InodeRow, OrphanRow, VolumeRow};
 use prost::Message;
 
 use crate::error::{OmError, Result, refuse};
@@ -38,6 +38,8 @@ pub struct Apply<'a> {
     pub time_ns: u64,
     /// Who asks.
     pub asker: Asker,
+    /// What sessions may have cached and is no longer so.
+    pub changes: Vec<Change>,
 }
 
 impl Rows for Apply<'_> {
@@ -98,8 +100,23 @@ impl Apply<'_> {
         Ok(next)
     }
 
+    /// Notes that an inode's attributes or content have changed.
+    pub fn inode_changed(&mut self, object_id: u64) {
+        let name = Default::default();
+        self.changes.push(Change { object_id, name });
+    }
+
+    /// Notes that another inode, or none, is now under a name of `dir`.
+    pub fn name_changed(&mut self, dir: &DirRef, name: &[u8]) {
+        self.changes.push(Change {
+            object_id: namespace::id_of(dir),
+            name: name.to_vec().into(),
+        });
+    }
+
     /// Writes an inode's row back to where it was found.
     pub fn store(&mut self, slot: &Slot, row: &InodeRow) -> Result<()> {
+        self.inode_changed(row.object_id);
         let row = InodeRow {
             version: ROW_VERSION,
             update_id: self.index,

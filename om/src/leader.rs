@@ -12,6 +12,7 @@ use prost::Message;
 
 use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
+use crate::leases::Leases;
 use crate::opens::Opens;
 use crate::rows::Rows;
 use crate::state_machine::OmState;
@@ -28,6 +29,8 @@ pub struct Leader {
     pub blocks: Blocks,
     /// Who has what open.
     pub opens: Opens,
+    /// What sessions may believe without asking.
+    pub leases: Leases,
     /// How data is kept where bucket and key say nothing.
     pub default_replication: Replication,
     /// Time.
@@ -47,18 +50,25 @@ impl Leader {
             .map_err(|e| OmError::Storage(e.to_string()))?
     }
 
-    /// Puts the request into the log, with the leader's time, and returns its answer, encoded.
-    pub async fn propose(&self, mut request: OmRequest) -> Result<Bytes> {
+    /// Puts the request into the log, with the leader's time, and returns its answer once nobody
+    /// believes any more what it changed.
+    pub async fn propose(&self, mut request: OmRequest) -> Result<OmResponse> {
         request.decided = Some(Decided {
             time_ns: Some(self.clock.wall_ns()),
         });
-        Ok(self.group.propose(request.encode_to_vec().into()).await?)
+        let session = session_of(&request);
+        let answer = self.group.propose(request.encode_to_vec().into()).await?;
+        self.settle(answer, session).await
     }
 
-    /// As [`propose`](Self::propose), decoded.
-    pub async fn propose_decoded(&self, request: OmRequest) -> Result<OmResponse> {
-        let answer = self.propose(request).await?;
-        OmResponse::decode(answer).map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))
+    /// Takes an answer of apply, to a request of `session`, and tells every other session of the
+    /// changes.
+    pub async fn settle(&self, answer: Bytes, session: u64) -> Result<OmResponse> {
+        let mut answer = OmResponse::decode(answer)
+            .map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))?;
+        let changes = std::mem::take(&mut answer.changes);
+        self.leases.changed(changes, session).await;
+        Ok(answer)
     }
 
     /// Time for timeouts.
@@ -94,9 +104,10 @@ impl Leader {
         Ok(found.map(|id| self.opens.holders(id)).unwrap_or_default())
     }
 
-    /// Forgets the soft state of an earlier term: every session has to announce itself.
-    pub async fn take_over(&self) -> Result<()> {
-        let sessions = self
+    /// Forgets the soft state of an earlier term, whose leader granted leases until `since` at the
+    /// latest: every session has to announce itself.
+    pub async fn take_over(&self, since: Duration) -> Result<()> {
+        let sessions: Vec<u64> = self
             .read(|rows| {
                 let rows = rows.scan(tables::SESSION, &[], None, usize::MAX)?;
                 Ok(rows
@@ -106,7 +117,13 @@ impl Leader {
                     .collect())
             })
             .await?;
+        self.leases.take_over(&sessions, since);
         self.opens.reset(sessions, self.now());
         Ok(())
     }
+}
+
+/// The session in whose name a request is made, 0 for none.
+pub fn session_of(request: &OmRequest) -> u64 {
+    request.context.as_ref().map_or(0, |c| c.session())
 }

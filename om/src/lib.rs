@@ -13,6 +13,7 @@ pub mod key_info;
 pub mod key_path;
 pub mod layout;
 pub mod leader;
+pub mod leases;
 pub mod namespace;
 pub mod opens;
 pub mod ops;

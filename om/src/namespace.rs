@@ -58,6 +58,15 @@ pub enum Level {
     },
 }
 
+/// Object id of the directory itself.
+pub fn id_of(dir: &DirRef) -> u64 {
+    match level(dir) {
+        Level::Root => ROOT_ID,
+        Level::Volume(id) => id,
+        Level::Bucket { parent, .. } => parent,
+    }
+}
+
 /// What `dir` says.
 pub fn level(dir: &DirRef) -> Level {
     match (dir.volume_id, dir.bucket_id) {
@@ -171,6 +180,15 @@ pub fn bucket_found(row: BucketRow) -> Found {
     Found {
         slot,
         row: row.inode.unwrap_or_default(),
+    }
+}
+
+/// The directory that a volume is.
+pub fn inside_volume(volume_id: u64) -> DirRef {
+    DirRef {
+        volume_id,
+        bucket_id: 0,
+        parent_id: volume_id,
     }
 }
 
@@ -366,6 +384,7 @@ pub fn inode(dir: &DirRef, name: &[u8], row: InodeRow) -> Inode {
     Inode {
         r#ref: Some(place),
         row: Some(row),
+        leased: false,
     }
 }
 

@@ -4,21 +4,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use ozone_proto::namespace::{
     CloseSessionRequest, DropOrphansRequest, KeepAliveRequest, KeepAliveResponse, OpenRequest,
-    ReleaseRequest, ReleaseResponse,
+    ReleaseRequest, ReleaseResponse, RenewLeasesRequest, RenewLeasesResponse,
 };
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{
     GetKeyInfoResponse, KeyInfo, LookupKeyResponse, OmRequest, OmResponse, Status, Type,
 };
-use prost::Message;
 use tracing::Instrument;
 
 use crate::error::{OmError, Result, refuse};
-use crate::leader::Leader;
+use crate::leader::{Leader, session_of};
 use crate::reads::{self, Answer};
 use crate::rows::Rows;
 use crate::state_machine::{call_of, response};
@@ -67,7 +65,12 @@ impl Runner {
         if ops::is_change(body) {
             return self.change(request).await;
         }
-        let reply = self.read(body).await?;
+        let moment = self.leader.leases.moment();
+        let mut reply = self.read(body).await?;
+        let session = session_of(request);
+        self.leader
+            .leases
+            .grant_answer(session, moment, body, &mut reply);
         Ok(response(request, Ok(reply)))
     }
 
@@ -78,22 +81,29 @@ impl Runner {
     }
 
     async fn change(&self, request: &OmRequest) -> Result<OmResponse> {
+        let session = session_of(request);
         if let Some(answer) = call_of(request).and_then(|call| self.leader.state.replied(&call)) {
-            return decode(answer);
+            return self.leader.settle(answer, session).await;
         }
         let mut request = request.clone();
         if let Some(body) = &mut request.body {
             ops::prepare(body, &self.leader).await?;
         }
-        let answer = match self.leader.propose(request.clone()).await {
+        let moment = self.leader.leases.moment();
+        let mut answer = match self.leader.propose(request.clone()).await {
             Err(OmError::Raft(ozone_raft::RaftError::NotLeader { leader })) => {
                 return Err(OmError::NotLeader {
                     leader: self.services.address_of(leader),
                 });
             }
-            other => decode(other?)?,
+            other => other?,
         };
         self.note(&request, &answer);
+        if let (Some(body), Some(reply)) = (&request.body, &mut answer.body) {
+            self.leader
+                .leases
+                .grant_answer(session, moment, body, reply);
+        }
         Ok(answer)
     }
 
@@ -104,7 +114,7 @@ impl Runner {
             (Some(Body::OpenSession(_)), Some(Reply::OpenSession(r))) => {
                 opens.session_opened(r.session, self.leader.now());
             }
-            (Some(Body::CloseSession(r)), Some(_)) => opens.session_closed(r.session),
+            (Some(Body::CloseSession(r)), Some(_)) => self.session_closed(r.session),
             (Some(Body::Create(r)), Some(Reply::Create(reply))) if r.session != 0 => {
                 if let Some(id) = reply
                     .inode
@@ -131,6 +141,7 @@ impl Runner {
         self.leader.group.read_barrier().await?;
         match body {
             Body::KeepAlive(r) => self.keep_alive(r).await.map(Reply::KeepAlive),
+            Body::RenewLeases(r) => self.renew_leases(r).await.map(Reply::RenewLeases),
             Body::Release(r) => self.release(r).await.map(Reply::Release),
             Body::StatFs(_) => self.leader.blocks.stat_fs().await.map(Reply::StatFs),
             Body::ServiceListRequest(_) => Ok(Reply::ServiceListResponse(
@@ -221,6 +232,17 @@ impl Runner {
         })
     }
 
+    async fn renew_leases(&self, request: &RenewLeasesRequest) -> Result<RenewLeasesResponse> {
+        let leader = &self.leader;
+        if leader.opens.seen(request.session, leader.now()).is_none() {
+            return Err(refuse::session(request.session));
+        }
+        let answer = leader.leases.renew(request).await;
+        // What was granted by one that has been deposed meanwhile must not live longer.
+        leader.group.read_barrier().await?;
+        Ok(answer)
+    }
+
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseResponse> {
         for object in &request.object_ids {
             self.leader.opens.released(request.session, *object);
@@ -275,9 +297,14 @@ impl Runner {
             self.leader
                 .propose(own_request(Type::CloseSession, body))
                 .await?;
-            self.leader.opens.session_closed(session);
+            self.session_closed(session);
         }
         Ok(())
+    }
+
+    fn session_closed(&self, session: u64) {
+        self.leader.opens.session_closed(session);
+        self.leader.leases.session_closed(session);
     }
 }
 
@@ -289,10 +316,6 @@ pub fn own_request(kind: Type, body: Body) -> OmRequest {
         body: Some(body),
         ..Default::default()
     }
-}
-
-fn decode(answer: Bytes) -> Result<OmResponse> {
-    OmResponse::decode(answer).map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))
 }
 
 fn status_name(answer: &OmResponse) -> &'static str {

@@ -25,6 +25,7 @@ use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
 use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
+use crate::leases::Leases;
 use crate::opens::Opens;
 use crate::runner::Runner;
 use crate::service::OmService;
@@ -142,6 +143,7 @@ fn default_replication(config: &Config) -> Result<Replication> {
 impl OmServer {
     /// Starts an OM on directories that were initialised.
     pub async fn start(options: OmOptions) -> Result<Self> {
+        let started = options.clock.monotonic();
         let layout = Layout::from_config(&options.config)?;
         let disk = options.disk.clone();
         let version = layout.version(&*disk)?;
@@ -181,6 +183,7 @@ impl OmServer {
             group: group.clone(),
             blocks: blocks(&options, &channels, tokens)?,
             opens: Opens::default(),
+            leases: Leases::new(options.clock.clone()),
             default_replication: default_replication(&options.config)?,
             clock: options.clock.clone(),
         });
@@ -218,7 +221,7 @@ impl OmServer {
             grace: BLOCK_GRACE.min(interval),
         });
         group.wait_for_leader(ELECTION).await.map_err(start)?;
-        leader.take_over().await?;
+        leader.take_over(started).await?;
         let service = OzoneManagerServiceServer::new(OmService(runner.clone()))
             .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
             .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);

@@ -104,9 +104,10 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
         index: command.index,
         time_ns,
         asker,
+        changes: Vec::new(),
     };
     let outcome = ops::apply(&request, &mut apply);
-    let time_ms = apply.time_ms();
+    let (time_ms, changes) = (apply.time_ms(), std::mem::take(&mut apply.changes));
     let effects = apply.rows.into_batch();
     match &outcome {
         Ok(_) => rows.apply(effects),
@@ -114,7 +115,12 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
         Err(OmError::Storage(_)) => return outcome.map(|_| Bytes::new()),
         Err(_) => {}
     }
-    let answer = Bytes::from(response(&request, outcome).encode_to_vec());
+    let changed = outcome.is_ok();
+    let mut answer = response(&request, outcome);
+    if changed {
+        answer.changes = changes;
+    }
+    let answer = Bytes::from(answer.encode_to_vec());
     if let Some(call) = call {
         let changes = replies.remember(&call, time_ms, answer.clone());
         rows.put(tables::REPLY.0, changes.put.0, changes.put.1);

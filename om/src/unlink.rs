@@ -30,7 +30,9 @@ pub fn drop_name(
         tables::FILE,
         &tables::child_key(volume, bucket, parent, name),
     );
+    apply.name_changed(dir, name);
     let mut row = found.row;
+    apply.inode_changed(row.object_id);
     row.nlink = row.nlink.saturating_sub(1);
     row.ctime_ns = apply.time_ns;
     if row.nlink > 0 {

@@ -103,6 +103,7 @@ pub fn create(apply: &mut Apply<'_>, volume: VolumeRow, new: NewBucket) -> Resul
         &tables::bucket_id_key(volume_id, row.object_id),
         key,
     );
+    apply.name_changed(&namespace::inside_volume(volume_id), bucket.name.as_bytes());
     count_bucket(apply, volume, 1)?;
     Ok(row)
 }

@@ -29,6 +29,8 @@ pub fn delete(apply: &mut Apply<'_>, volume_name: &str, name: &str) -> Result<()
         tables::BUCKET_ID,
         &tables::bucket_id_key(bucket.volume_id, id),
     );
+    apply.name_changed(&namespace::inside_volume(bucket.volume_id), name.as_bytes());
+    apply.inode_changed(id);
     let volume = namespace::volume(apply, volume_name)?;
     count_bucket(apply, volume, -1)
 }

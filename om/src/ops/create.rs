@@ -192,6 +192,7 @@ pub fn enter(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], row: &InodeRow) -
     } else {
         apply.put(tables::FILE, &key, row);
     }
+    apply.name_changed(dir, name);
     apply.account(dir, 1, 0)?;
     apply.touch_directory(dir, i32::from(directory))
 }

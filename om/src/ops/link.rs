@@ -72,6 +72,7 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
     )?;
     let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, &request.name);
     apply.put(tables::FILE, &key, &name_row);
+    apply.name_changed(&dir, &request.name);
     apply.account(&dir, 1, 0)?;
     apply.touch_directory(&dir, 0)?;
     Ok(LinkResponse {

@@ -47,6 +47,7 @@ pub fn is_change(body: &Body) -> bool {
             | Body::Release(_)
             | Body::StatFs(_)
             | Body::KeepAlive(_)
+            | Body::RenewLeases(_)
     )
 }
 

@@ -171,11 +171,13 @@ fn take(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Resu
         .get(table, &key)?
         .ok_or_else(|| refuse::not_found(name))?;
     apply.delete(table, &key);
+    apply.name_changed(dir, name);
     Ok(row)
 }
 
 /// Puts a taken row under another name.
 fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow) {
+    apply.name_changed(dir, name);
     if namespace::is_dir(&row) {
         let place = PlaceRow {
             version: ROW_VERSION,

@@ -79,6 +79,8 @@ pub fn take_directory(
         &tables::child_key(volume, bucket, dir.parent_id, name),
     );
     apply.delete(tables::DIRECTORY_ID, &tables::id_key(volume, bucket, id));
+    apply.name_changed(dir, name);
+    apply.inode_changed(id);
     apply.account(dir, -1, 0)?;
     apply.touch_directory(dir, -1)
 }

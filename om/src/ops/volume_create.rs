@@ -1,7 +1,7 @@
 //! CreateVolume.
 
 use ozone_common::names;
-use ozone_proto::namespace::{InodeKind, InodeRow, VolumeRow};
+use ozone_proto::namespace::{DirRef, InodeKind, InodeRow, VolumeRow};
 use ozone_proto::om::{CreateVolumeRequest, CreateVolumeResponse, Status};
 
 use crate::apply::Apply;
@@ -60,6 +60,7 @@ pub fn create(apply: &mut Apply<'_>, name: &str, owner: &str, admin: &str) -> Re
         &tables::volume_id_key(row.object_id),
         name.as_bytes().to_vec(),
     );
+    apply.name_changed(&DirRef::default(), name.as_bytes());
     let mut top = root(apply)?;
     top.nlink += 1;
     top.mtime_ns = apply.time_ns;

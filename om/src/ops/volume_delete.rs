@@ -1,5 +1,6 @@
 //! DeleteVolume.
 
+use ozone_proto::namespace::DirRef;
 use ozone_proto::om::{DeleteVolumeRequest, DeleteVolumeResponse, Status};
 
 use crate::apply::Apply;
@@ -26,6 +27,8 @@ pub fn delete(apply: &mut Apply<'_>, name: &str) -> Result<()> {
     let id = volume.inode.map_or(0, |i| i.object_id);
     apply.delete(tables::VOLUME, &tables::volume_key(name));
     apply.delete(tables::VOLUME_ID, &tables::volume_id_key(id));
+    apply.name_changed(&DirRef::default(), name.as_bytes());
+    apply.inode_changed(id);
     let mut top = namespace::root(apply)?;
     top.nlink = top.nlink.saturating_sub(1);
     top.mtime_ns = apply.time_ns;

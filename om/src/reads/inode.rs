@@ -27,10 +27,14 @@ pub fn lookup(request: &LookupRequest, rows: &impl Rows) -> Result<LookupRespons
     let Some(found) = found else {
         // A directory that is gone answers otherwise than a name that is not there.
         namespace::directory(rows, dir)?;
+        if request.absent_ok {
+            return Ok(LookupResponse::default());
+        }
         return Err(refuse::not_found(&request.name));
     };
     Ok(LookupResponse {
         inode: Some(namespace::inode(dir, &request.name, without_map(found.row))),
+        absence_leased: false,
     })
 }
 

@@ -1,0 +1,221 @@
+//! What sessions may believe without asking again: soft state of the leader.
+//!
+//! A session that asks in its own name is told, with the answer, that it may keep it. Before a change by
+//! anybody else is acknowledged, every session that was told so has heard of the change and said that it
+//! has, or its leases have run out because it was silent for [`LEASE`]. So a name or an attribute that a
+//! mount gives from memory is never older than the last change that anybody was told of.
+//!
+//! Leases are by object id: of a file its attributes and content, of a directory also its names. They are
+//! not taken back: a session hears of each change and asks anew for what it needs.
+
+mod answers;
+mod holder;
+mod stripes;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use futures::future::join_all;
+use ozone_common::clock::Clock;
+use ozone_proto::namespace::{Change, RenewLeasesRequest, RenewLeasesResponse};
+use tokio::sync::watch;
+
+use crate::leases::holder::Holder;
+use crate::leases::stripes::Stripes;
+
+/// How long a session may believe what it was told after it last renewed. The design says 2 s; half of
+/// that halves the wait of a writer for a mount that died, and of the first write after a crash.
+pub const LEASE: Duration = Duration::from_secs(1);
+/// Longest time that a renewal waits for changes.
+const HOLD: Duration = Duration::from_millis(250);
+/// Inodes that one session may hold leases on; past it the session starts anew.
+const MOST: usize = 500_000;
+
+/// A moment before a look at the rows, to be named when what was seen is leased.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment(u64);
+
+/// Leases; see the module.
+pub struct Leases {
+    clock: Arc<dyn Clock>,
+    /// By object id, the sessions that may believe something about it.
+    holders: DashMap<u64, Vec<u64>>,
+    sessions: DashMap<u64, Arc<Holder>>,
+    /// Counts changes.
+    changes: AtomicU64,
+    stripes: Stripes,
+    /// What an earlier leader may have granted.
+    earlier: watch::Sender<Earlier>,
+    /// First number of the changes that this leader tells sessions of.
+    first: AtomicU64,
+}
+
+/// Sessions that may hold leases of an earlier leader, and until when.
+#[derive(Default)]
+struct Earlier {
+    sessions: HashSet<u64>,
+    until: Duration,
+}
+
+impl Leases {
+    /// No leases, with `clock` for how long they live.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            holders: DashMap::new(),
+            sessions: DashMap::new(),
+            changes: AtomicU64::new(1),
+            stripes: Stripes::new(),
+            earlier: watch::Sender::new(Earlier::default()),
+            first: AtomicU64::new(1),
+        }
+    }
+
+    /// A new leader's start: `sessions` may hold what an earlier one granted until `since`.
+    pub fn take_over(&self, sessions: &[u64], since: Duration) {
+        self.holders.clear();
+        self.sessions.clear();
+        // Above what any earlier leader has numbered.
+        self.first.store(self.clock.wall_ns(), Ordering::Release);
+        self.earlier.send_replace(Earlier {
+            sessions: sessions.iter().copied().collect(),
+            until: since + LEASE,
+        });
+    }
+
+    /// A session ended: nobody waits for it any more.
+    pub fn session_closed(&self, session: u64) {
+        if let Some((_, holder)) = self.sessions.remove(&session) {
+            holder.close();
+        }
+        self.heard_of(session);
+        self.holders.retain(|_, held| {
+            held.retain(|s| *s != session);
+            !held.is_empty()
+        });
+    }
+
+    /// `session` is known not to believe what an earlier leader said.
+    fn heard_of(&self, session: u64) {
+        self.earlier
+            .send_if_modified(|earlier| earlier.sessions.remove(&session));
+    }
+
+    /// Answers a renewal, when there is something to tell or after [`HOLD`].
+    pub async fn renew(&self, request: &RenewLeasesRequest) -> RenewLeasesResponse {
+        let first = self.first.load(Ordering::Acquire);
+        let entry = self.sessions.entry(request.session);
+        let holder = entry
+            .or_insert_with(|| Arc::new(Holder::new(first)))
+            .clone();
+        if request.seen >= first {
+            self.heard_of(request.session);
+        }
+        holder.renew(self.clock.monotonic(), request.seen);
+        tokio::select! {
+            () = holder.something_to_tell() => {}
+            () = self.clock.sleep(HOLD) => {}
+        }
+        let told = holder.tell();
+        RenewLeasesResponse {
+            seq: told.seq,
+            changes: told.changes,
+            everything: told.everything,
+            lease_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Now, before a look at the rows.
+    pub fn moment(&self) -> Moment {
+        Moment(self.changes.load(Ordering::SeqCst))
+    }
+
+    /// Lets `session` believe what it is told of `objects`, as looked up after `moment`. False when it
+    /// must not: it does not renew, or something has changed meanwhile.
+    pub fn grant(&self, session: u64, moment: Moment, objects: &[u64]) -> bool {
+        let Some(holder) = self.sessions.get(&session).map(|h| h.value().clone()) else {
+            return false;
+        };
+        if !holder.alive(self.clock.monotonic()) {
+            return false;
+        }
+        let mut new = 0;
+        for object in objects {
+            let mut held = self.holders.entry(*object).or_default();
+            if !held.contains(&session) {
+                held.push(session);
+                new += 1;
+            }
+        }
+        if holder.count(new) > MOST {
+            self.start_anew(session, &holder);
+            return false;
+        }
+        // A change that does not find the session among the holders has been counted by now.
+        objects
+            .iter()
+            .all(|object| self.stripes.quiet_for(*object, session, moment.0))
+    }
+
+    fn start_anew(&self, session: u64, holder: &Holder) {
+        self.holders.retain(|_, held| {
+            held.retain(|s| *s != session);
+            !held.is_empty()
+        });
+        holder.forget_everything();
+    }
+
+    /// Tells everybody but `by` of changes that were applied, and waits until they have heard.
+    pub async fn changed(&self, changes: Vec<Change>, by: u64) {
+        if changes.is_empty() {
+            return;
+        }
+        let number = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        for change in &changes {
+            self.stripes.note(change.object_id, by, number);
+        }
+        let mut concerned: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
+        for change in changes {
+            let Some(held) = self.holders.get(&change.object_id) else {
+                continue;
+            };
+            for session in held.iter().filter(|session| **session != by) {
+                concerned.entry(*session).or_default().push(change.clone());
+            }
+        }
+        let waits = concerned.into_iter().filter_map(|(session, changes)| {
+            let holder = self.sessions.get(&session)?.value().clone();
+            let clock = self.clock.clone();
+            Some(async move {
+                let number = holder.push(changes);
+                holder.heard(number, &*clock).await;
+            })
+        });
+        join_all(waits).await;
+        self.earlier_leases_end().await;
+    }
+
+    /// Waits until nobody can believe what an earlier leader said.
+    async fn earlier_leases_end(&self) {
+        let (until, none) = {
+            let earlier = self.earlier.borrow();
+            (earlier.until, earlier.sessions.is_empty())
+        };
+        let left = until.saturating_sub(self.clock.monotonic());
+        if none || left.is_zero() {
+            return;
+        }
+        let mut watching = self.earlier.subscribe();
+        tokio::select! {
+            () = self.clock.sleep(left) => {}
+            _ = watching.wait_for(|earlier| earlier.sessions.is_empty()) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "leases_test.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+//! Which inodes and names an answer speaks of, and the marks in it that the asker may believe them.
+
+use ozone_proto::namespace::Inode;
+use ozone_proto::om::om_request::Body;
+use ozone_proto::om::om_response::Body as Reply;
+
+use super::{Leases, Moment};
+use crate::namespace;
+
+impl Leases {
+    /// Grants `session` leases on what `reply`, which was looked up after `moment`, says in answer to
+    /// `asked`, and marks it so.
+    pub fn grant_answer(&self, session: u64, moment: Moment, asked: &Body, reply: &mut Reply) {
+        if session == 0 {
+            return;
+        }
+        let mut told = Vec::new();
+        let mut objects = Vec::new();
+        match (asked, reply) {
+            (Body::Lookup(asked), Reply::Lookup(found)) => {
+                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+                match &mut found.inode {
+                    Some(inode) => told.push(inode),
+                    None => {
+                        found.absence_leased = self.grant(session, moment, &objects);
+                        return;
+                    }
+                }
+            }
+            (Body::Create(asked), Reply::Create(made)) => {
+                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+                told.extend(&mut made.inode);
+            }
+            (Body::Link(asked), Reply::Link(made)) => {
+                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+                told.extend(&mut made.inode);
+            }
+            (Body::ReadDir(asked), Reply::ReadDir(page)) => {
+                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+                told.extend(&mut page.entries);
+            }
+            (_, Reply::GetAttr(found)) => told.extend(&mut found.inode),
+            (_, Reply::Open(found)) => told.extend(&mut found.inode),
+            (_, Reply::SetAttr(found)) => told.extend(&mut found.inode),
+            (_, Reply::Commit(found)) => told.extend(&mut found.inode),
+            _ => return,
+        }
+        objects.extend(told.iter().map(|inode| id_of(inode)));
+        if self.grant(session, moment, &objects) {
+            told.into_iter().for_each(|inode| inode.leased = true);
+        }
+    }
+}
+
+fn id_of(inode: &Inode) -> u64 {
+    inode.row.as_ref().map_or(0, |row| row.object_id)
+}

@@ -1,0 +1,143 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::task::Poll;
+
+use futures::poll;
+use ozone_common::clock::ManualClock;
+
+use super::*;
+
+const FILE: u64 = 42;
+
+fn change() -> Vec<Change> {
+    vec![Change {
+        object_id: FILE,
+        name: Default::default(),
+    }]
+}
+
+async fn renew(
+    leases: &Leases,
+    clock: &ManualClock,
+    session: u64,
+    seen: u64,
+) -> RenewLeasesResponse {
+    let request = RenewLeasesRequest { session, seen };
+    let mut answer = Box::pin(leases.renew(&request));
+    match poll!(&mut answer) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => {
+            clock.advance(HOLD);
+            answer.await
+        }
+    }
+}
+
+fn leases() -> (Arc<ManualClock>, Leases) {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    (clock.clone(), Leases::new(clock))
+}
+
+/// A session that has heard that it starts from nothing; the number it acknowledges.
+async fn attach(leases: &Leases, clock: &ManualClock, session: u64) -> u64 {
+    let first = renew(leases, clock, session, 0).await;
+    assert!(first.everything);
+    let quiet = renew(leases, clock, session, first.seq).await;
+    assert!(!quiet.everything && quiet.changes.is_empty());
+    quiet.seq
+}
+
+#[tokio::test]
+async fn a_change_waits_until_every_holder_has_heard_of_it() {
+    let (clock, leases) = leases();
+    let seen = attach(&leases, &clock, 7).await;
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending());
+    let told = renew(&leases, &clock, 7, seen).await;
+    assert_eq!(told.changes, change());
+    assert!(poll!(&mut changing).is_pending());
+    renew(&leases, &clock, 7, told.seq).await;
+    assert!(poll!(&mut changing).is_ready());
+}
+
+#[tokio::test]
+async fn who_changes_something_does_not_wait_for_itself() {
+    let (clock, leases) = leases();
+    attach(&leases, &clock, 7).await;
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+    assert!(poll!(Box::pin(leases.changed(change(), 7))).is_ready());
+}
+
+#[tokio::test]
+async fn a_silent_holder_is_waited_for_until_its_leases_end_and_then_starts_anew() {
+    let (clock, leases) = leases();
+    let seen = attach(&leases, &clock, 7).await;
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending());
+    clock.advance(LEASE);
+    changing.await;
+    assert!(!leases.grant(7, leases.moment(), &[FILE]));
+    assert!(renew(&leases, &clock, 7, seen).await.everything);
+}
+
+#[tokio::test]
+async fn what_changed_between_the_look_and_the_grant_is_not_leased() {
+    let (clock, leases) = leases();
+    attach(&leases, &clock, 7).await;
+    let moment = leases.moment();
+    leases.changed(change(), 8).await;
+    assert!(!leases.grant(7, moment, &[FILE]));
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+}
+
+#[tokio::test]
+async fn a_session_that_never_renewed_gets_no_leases() {
+    let (_, leases) = leases();
+    assert!(!leases.grant(7, leases.moment(), &[FILE]));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_releases_who_waits_for_it() {
+    let (clock, leases) = leases();
+    attach(&leases, &clock, 7).await;
+    leases.grant(7, leases.moment(), &[FILE]);
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending());
+    leases.session_closed(7);
+    changing.await;
+}
+
+#[tokio::test]
+async fn a_new_leader_acknowledges_no_change_while_leases_of_the_old_one_may_live() {
+    let (clock, leases) = leases();
+    leases.take_over(&[7], clock.monotonic());
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending());
+    let told = renew(&leases, &clock, 7, 3).await;
+    assert!(told.everything);
+    assert!(poll!(&mut changing).is_pending());
+    renew(&leases, &clock, 7, told.seq).await;
+    assert!(poll!(&mut changing).is_ready());
+
+    leases.take_over(&[7], clock.monotonic());
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending());
+    clock.advance(LEASE);
+    changing.await;
+}
+
+#[tokio::test]
+async fn too_many_changes_become_one() {
+    let (clock, leases) = leases();
+    let seen = attach(&leases, &clock, 7).await;
+    leases.grant(7, leases.moment(), &[FILE]);
+    let many = change().into_iter().cycle().take(20_000).collect();
+    let mut changing = Box::pin(leases.changed(many, 8));
+    assert!(poll!(&mut changing).is_pending());
+    let told = renew(&leases, &clock, 7, seen).await;
+    assert!(told.everything && told.changes.is_empty());
+    renew(&leases, &clock, 7, told.seq).await;
+    changing.await;
+}
