@@ -10,9 +10,9 @@ use ozone_common::caller::Caller;
 use ozone_proto::namespace::{
     AllocateBlocksRequest, BlockLocation, BlockSource, CommitRequest, CreateRequest,
     CreateResponse, DirRef, GetAttrRequest, GetExtentsRequest, GetExtentsResponse, Inode, InodeRef,
-    LinkRequest, LookupRequest, OpenRequest, ReadDirRequest, ReleaseBlocksRequest, ReleaseRequest,
-    RenameRequest, RenameResponse, SetAttrRequest, StatFsRequest, StatFsResponse, UnlinkRequest,
-    UnlinkResponse,
+    LinkRequest, LinkResponse, LookupRequest, OpenRequest, ReadDirRequest, ReleaseBlocksRequest,
+    ReleaseRequest, RenameRequest, RenameResponse, SetAttrRequest, StatFsRequest, StatFsResponse,
+    UnlinkRequest, UnlinkResponse,
 };
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
@@ -37,7 +37,7 @@ pub struct Namespace {
 #[derive(Debug, Clone)]
 pub enum Found {
     /// An inode.
-    Inode(Inode),
+    Inode(Box<Inode>),
     /// Nothing.
     Nothing {
         /// Whether the session may believe it.
@@ -100,7 +100,7 @@ impl Namespace {
             None => Ok(Found::Nothing {
                 leased: answer.absence_leased,
             }),
-            inode => whole(inode).map(Found::Inode),
+            inode => Ok(Found::Inode(Box::new(whole(inode)?))),
         }
     }
 
@@ -173,9 +173,9 @@ impl Namespace {
         ask!(self.om, Create, request)
     }
 
-    /// Gives a file another name; the file as it is then.
-    pub async fn link(&self, request: LinkRequest) -> Result<Inode> {
-        whole(ask!(self.om, Link, request)?.inode)
+    /// Gives a file another name.
+    pub async fn link(&self, request: LinkRequest) -> Result<LinkResponse> {
+        ask!(self.om, Link, request)
     }
 
     /// Removes a name.

@@ -1,5 +1,7 @@
 //! What stat(2) says of an inode.
 
+use std::time::Duration;
+
 use crate::wire::{InodeKind, InodeRow};
 
 /// Unit of `st_blocks`, bytes.
@@ -34,6 +36,15 @@ pub struct Attr {
     pub ctime_ns: i64,
     /// Creation.
     pub btime_ns: i64,
+}
+
+/// Attributes that the kernel may believe for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The attributes.
+    pub attr: Attr,
+    /// How long they, and the name that they were asked for by, may be believed.
+    pub valid: Duration,
 }
 
 impl Attr {

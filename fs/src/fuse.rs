@@ -2,6 +2,7 @@
 //! there. Nothing is decided here.
 
 mod convert;
+pub(crate) mod kernel;
 mod reply;
 
 use std::ffi::OsStr;
@@ -10,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use fuser::{
@@ -23,8 +24,7 @@ use tokio::runtime::Handle;
 
 use crate::errno::Result;
 use crate::fuse::convert::{file_type, node_of, time, who};
-use crate::fuse::reply::{Entry, Refuse, xattr};
-use crate::options::MountOptions;
+use crate::fuse::reply::{Refuse, xattr};
 use crate::vfs::attr::Changes;
 use crate::vfs::create::NewNode;
 use crate::vfs::open::Opened;
@@ -44,16 +44,14 @@ const NAME_MAX: u32 = 255;
 /// A [`Vfs`] under the kernel.
 pub(crate) struct Fuse {
     vfs: Arc<Vfs>,
-    ttl: Duration,
     runtime: Handle,
 }
 
 impl Fuse {
     /// Must be called within the runtime that is to run the requests.
-    pub(crate) fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Self {
+    pub(crate) fn new(vfs: Arc<Vfs>) -> Self {
         Self {
             vfs,
-            ttl: options.ttl,
             runtime: Handle::current(),
         }
     }
@@ -79,10 +77,6 @@ impl Fuse {
             metrics::histogram!("ozone_fs_request_seconds", "op" => op).record(started.elapsed());
         });
     }
-
-    fn entry(&self) -> Entry {
-        Entry { ttl: self.ttl }
-    }
 }
 
 fn owned(name: &OsStr) -> Bytes {
@@ -103,19 +97,14 @@ fn done(reply: ReplyEmpty, (): ()) {
 
 impl Filesystem for Fuse {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let mut wanted = vec![
+        let wanted = [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_CACHE_SYMLINKS,
         ];
-        if !self.ttl.is_zero() {
-            // Attributes that come with names pay only if they are believed for a while.
-            wanted.extend([
-                InitFlags::FUSE_DO_READDIRPLUS,
-                InitFlags::FUSE_READDIRPLUS_AUTO,
-                InitFlags::FUSE_CACHE_SYMLINKS,
-            ]);
-        }
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
                 tracing::info!(?flag, "the kernel does without");
@@ -134,7 +123,7 @@ impl Filesystem for Fuse {
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), owned(name));
         let work = async move { vfs.lookup(&who, parent.0, &name).await };
-        self.run("lookup", reply, work, self.entry().answer());
+        self.run("lookup", reply, work, reply::looked);
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
@@ -147,7 +136,7 @@ impl Filesystem for Fuse {
             "getattr",
             reply,
             async move { vfs.get_attr(ino.0).await },
-            self.entry().attr(),
+            reply::attr,
         );
     }
 
@@ -180,7 +169,7 @@ impl Filesystem for Fuse {
             mtime: mtime.map(time),
         };
         let work = async move { vfs.set_attr(&who, ino.0, changes).await };
-        self.run("setattr", reply, work, self.entry().attr());
+        self.run("setattr", reply, work, reply::attr);
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -205,7 +194,7 @@ impl Filesystem for Fuse {
     ) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), owned(name));
         let work = async move { vfs.make(&who, parent.0, &name, node_of(mode, rdev)?).await };
-        self.run("mknod", reply, work, self.entry().answer());
+        self.run("mknod", reply, work, reply::entry);
     }
 
     fn mkdir(
@@ -220,7 +209,7 @@ impl Filesystem for Fuse {
         let (vfs, who, name) = (self.vfs.clone(), who(req), owned(name));
         let node = NewNode::of(InodeKind::Directory, mode & 0o7777);
         let work = async move { vfs.make(&who, parent.0, &name, node).await };
-        self.run("mkdir", reply, work, self.entry().answer());
+        self.run("mkdir", reply, work, reply::entry);
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -257,7 +246,7 @@ impl Filesystem for Fuse {
             ..NewNode::of(InodeKind::Symlink, 0o777)
         };
         let work = async move { vfs.make(&who, parent.0, &name, node).await };
-        self.run("symlink", reply, work, self.entry().answer());
+        self.run("symlink", reply, work, reply::entry);
     }
 
     fn rename(
@@ -301,7 +290,7 @@ impl Filesystem for Fuse {
     ) {
         let (vfs, who, name) = (self.vfs.clone(), who(req), owned(newname));
         let work = async move { vfs.link(&who, ino.0, newparent.0, &name).await };
-        self.run("link", reply, work, self.entry().answer());
+        self.run("link", reply, work, reply::entry);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -327,7 +316,7 @@ impl Filesystem for Fuse {
             vfs.create(&who, parent.0, &name, mode & 0o7777, flags)
                 .await
         };
-        self.run("create", reply, work, self.entry().created());
+        self.run("create", reply, work, reply::created);
     }
 
     fn read(
@@ -447,10 +436,10 @@ impl Filesystem for Fuse {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        let (vfs, who, entry) = (self.vfs.clone(), who(req), self.entry());
+        let (vfs, who) = (self.vfs.clone(), who(req));
         self.runtime.spawn(async move {
             let mut reply = reply;
-            let mut sink = |found: crate::vfs::dir::DirEntry<'_>| entry.add(&mut reply, &found);
+            let mut sink = |found: crate::vfs::dir::DirEntry<'_>| reply::add(&mut reply, &found);
             match vfs.read_dir(&who, fh.0, offset, true, &mut sink).await {
                 Ok(()) => reply.ok(),
                 Err(error) => reply::refuse("readdirplus", reply, &error),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use crate::attr::Attr;
 use crate::data::FileData;
 use crate::errno::{FsError, Result};
+use crate::leases::{Asked, Leases};
+use crate::names::Names;
 use crate::wire;
 
 /// Inode number, and object id, of `/`.
@@ -56,7 +58,10 @@ pub(crate) struct Inode {
     pub(crate) id: u64,
     node: Mutex<Node>,
     data: OnceLock<Box<FileData>>,
-    epochs: Arc<AtomicU64>,
+    names: OnceLock<Box<Mutex<Names>>>,
+    leases: Arc<Leases>,
+    /// Changes of its names that this mount is making, if this is a directory.
+    pub(crate) changing: AtomicU32,
     /// Held while the namespace is told of an open or a release.
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
@@ -87,10 +92,23 @@ struct Node {
     changed: u64,
     /// Version of the extents that the kernel's cached pages are of.
     cached: Option<u64>,
+    /// Generation of leases by which the row is believed, 0 for none.
+    leased: u64,
+    /// Epoch of the last change of which the row is not known to tell.
+    doubted: u64,
+}
+
+impl Node {
+    /// Believes the row, if the answer that it came with was leased and nothing came in between.
+    fn believe(&mut self, leased: bool, asked: Asked) {
+        if leased && self.doubted <= asked.epoch {
+            self.leased = asked.generation;
+        }
+    }
 }
 
 impl Inode {
-    fn new(place: wire::InodeRef, row: wire::InodeRow, epochs: Arc<AtomicU64>) -> Self {
+    fn new(place: wire::InodeRef, row: wire::InodeRow, leases: Arc<Leases>) -> Self {
         let id = place.object_id;
         let node = Node {
             dir: place.dir.unwrap_or(ROOT_DIR),
@@ -103,12 +121,16 @@ impl Inode {
             moved: 0,
             changed: 0,
             cached: None,
+            leased: 0,
+            doubted: 0,
         };
         Self {
             id,
             node: Mutex::new(node),
             data: OnceLock::new(),
-            epochs,
+            names: OnceLock::new(),
+            leases,
+            changing: AtomicU32::new(0),
             opening: tokio::sync::Mutex::default(),
         }
     }
@@ -160,6 +182,7 @@ impl Inode {
             wire::Inode {
                 r#ref: Some(place),
                 row: Some(node.row.clone()),
+                leased: false,
             },
             version,
         )
@@ -170,33 +193,49 @@ impl Inode {
         self.node.lock().nameless
     }
 
-    /// The epoch, to note before a question to the namespace.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epochs.load(Ordering::Acquire)
+    /// Now, to note before a question to the namespace.
+    pub(crate) fn asked(&self) -> Asked {
+        self.leases.asked()
     }
 
-    fn next_epoch(&self) -> u64 {
-        self.epochs.fetch_add(1, Ordering::AcqRel) + 1
+    /// Whether the row may be taken for the namespace's without asking.
+    pub(crate) fn believed(&self) -> bool {
+        let leased = self.node.lock().leased;
+        self.leases.hold(leased)
     }
 
-    /// Takes a row in answer to a question that was asked at the epoch `asked`. One that may be
-    /// older than what is known is dropped.
-    pub(crate) fn heard(&self, row: Option<wire::InodeRow>, asked: u64) {
-        let Some(row) = row else { return };
+    /// The row is not the newest any more, or may not be.
+    pub(crate) fn doubt(&self) {
+        let mut node = self.node.lock();
+        node.doubted = self.leases.next_epoch();
+        node.leased = 0;
+    }
+
+    /// The names of this directory that are believed.
+    pub(crate) fn names(&self) -> &Mutex<Names> {
+        self.names.get_or_init(Box::default)
+    }
+
+    /// Takes an inode in answer to a question that was `asked` then. A row that may be older than
+    /// what is known is dropped.
+    pub(crate) fn heard(&self, found: wire::Inode, asked: Asked) {
+        let Some(row) = found.row else { return };
         let mut node = self.node.lock();
         let known = node.row.update_id;
-        if row.update_id > known || (row.update_id == known && node.changed <= asked) {
+        if row.update_id > known || (row.update_id == known && node.changed <= asked.epoch) {
             node.row = row;
+            node.believe(found.leased, asked);
         }
     }
 
-    /// Takes the row in answer to a change by this mount.
-    pub(crate) fn changed(&self, row: Option<wire::InodeRow>) {
-        let Some(row) = row else { return };
+    /// Takes the inode in answer to a change by this mount, which was `asked` for then.
+    pub(crate) fn changed(&self, found: wire::Inode, asked: Asked) {
+        let Some(row) = found.row else { return };
         let mut node = self.node.lock();
-        node.changed = self.next_epoch();
+        node.changed = self.leases.next_epoch();
         if row.update_id >= node.row.update_id {
             node.row = row;
+            node.believe(found.leased, asked);
         }
     }
 
@@ -287,22 +326,27 @@ impl Inode {
 /// All inodes that are known; see the module.
 pub(crate) struct InodeTable {
     inodes: DashMap<u64, Arc<Inode>>,
-    /// Grows with every change that this mount makes. An answer to a question asked before a change
-    /// may be older than what is known since.
-    epochs: Arc<AtomicU64>,
+    leases: Arc<Leases>,
+    /// Epoch of the last foreign change of an inode that was not known. What an older question brings
+    /// in is not believed.
+    strange: AtomicU64,
 }
 
 impl InodeTable {
     /// A table that knows `/`.
-    pub(crate) fn new(root: wire::InodeRow) -> Self {
+    pub(crate) fn new(root: wire::InodeRow, leases: Arc<Leases>) -> Self {
         let place = wire::InodeRef {
             dir: Some(ROOT_DIR),
             name: Bytes::new(),
             object_id: ROOT,
         };
-        let (inodes, epochs) = (DashMap::new(), Arc::new(AtomicU64::new(0)));
-        inodes.insert(ROOT, Arc::new(Inode::new(place, root, epochs.clone())));
-        Self { inodes, epochs }
+        let inodes = DashMap::new();
+        inodes.insert(ROOT, Arc::new(Inode::new(place, root, leases.clone())));
+        Self {
+            inodes,
+            leases,
+            strange: AtomicU64::new(0),
+        }
     }
 
     /// The inode with that number; ESTALE when it was forgotten.
@@ -315,31 +359,52 @@ impl InodeTable {
         self.inodes.get(&ino).map(|found| found.value().clone())
     }
 
-    /// The epoch, to note before a question to the namespace.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epochs.load(Ordering::Acquire)
+    /// Now, to note before a question to the namespace.
+    pub(crate) fn asked(&self) -> Asked {
+        self.leases.asked()
     }
 
-    /// Takes an inode in answer to a question that was asked at the epoch `asked`, and counts one
-    /// lookup by the kernel.
-    pub(crate) fn remember(&self, found: wire::Inode, asked: u64) -> Result<Arc<Inode>> {
-        let (Some(place), Some(row)) = (found.r#ref, found.row) else {
+    /// Somebody else has changed the inode.
+    pub(crate) fn doubt(&self, ino: u64) {
+        // Before the look: an inode that comes in meanwhile is then met here or sees this.
+        self.strange
+            .fetch_max(self.leases.next_epoch(), Ordering::AcqRel);
+        if let Some(inode) = self.peek(ino) {
+            inode.doubt();
+        }
+    }
+
+    /// Takes an inode in answer to a question that was `asked` then, and counts one lookup by the
+    /// kernel.
+    pub(crate) fn remember(&self, found: wire::Inode, asked: Asked) -> Result<Arc<Inode>> {
+        let (Some(place), Some(row), leased) = (found.r#ref, found.row, found.leased) else {
             return Err(FsError::from(Errno::EPROTO));
         };
         let id = place.object_id;
         match self.inodes.entry(id) {
             Entry::Vacant(vacant) => {
-                let inode = Arc::new(Inode::new(place, row, self.epochs.clone()));
-                inode.node.lock().lookups = 1;
+                let inode = Arc::new(Inode::new(place, row, self.leases.clone()));
+                let mut node = inode.node.lock();
+                node.lookups = 1;
+                node.believe(
+                    leased && self.strange.load(Ordering::Acquire) <= asked.epoch,
+                    asked,
+                );
+                drop(node);
                 vacant.insert(inode.clone());
                 Ok(inode)
             }
             Entry::Occupied(known) => {
                 let inode = known.get().clone();
-                inode.heard(Some(row), asked);
+                let heard = wire::Inode {
+                    r#ref: None,
+                    row: Some(row),
+                    leased,
+                };
+                inode.heard(heard, asked);
                 let mut node = inode.node.lock();
                 node.lookups += 1;
-                if node.moved <= asked && id != ROOT {
+                if node.moved <= asked.epoch && id != ROOT {
                     node.dir = place.dir.unwrap_or(ROOT_DIR);
                     node.name = place.name;
                     node.nameless = false;
@@ -348,6 +413,18 @@ impl InodeTable {
                 Ok(inode)
             }
         }
+    }
+
+    /// Counts one more lookup by the kernel of an inode that is known and believed.
+    pub(crate) fn look_again(&self, ino: u64) -> Option<Arc<Inode>> {
+        let entry = self.inodes.get(&ino)?;
+        let inode = entry.value().clone();
+        if !inode.believed() {
+            return None;
+        }
+        // The entry is held: it cannot be forgotten in between.
+        inode.node.lock().lookups += 1;
+        Some(inode)
     }
 
     /// The kernel forgets `count` lookups.
@@ -368,7 +445,8 @@ impl InodeTable {
     pub(crate) fn moved(&self, ino: u64, dir: wire::DirRef, name: Bytes) {
         let Some(inode) = self.peek(ino) else { return };
         let mut node = inode.node.lock();
-        (node.dir, node.name, node.moved) = (dir, name, inode.next_epoch());
+        (node.dir, node.name, node.moved) = (dir, name, self.leases.next_epoch());
+        (node.doubted, node.leased) = (node.moved, 0);
     }
 
     /// The inode lost a name; `left` are those that it still has, if that was told.
@@ -383,7 +461,8 @@ impl InodeTable {
         });
         node.row.nlink = left;
         node.nameless = left == 0;
-        node.moved = inode.next_epoch();
+        node.moved = self.leases.next_epoch();
+        (node.doubted, node.leased) = (node.moved, 0);
     }
 
     /// The inode at a place, if it is known.

@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
+use ozone_common::clock::ManualClock;
+
 use super::*;
 
 const BUCKET: wire::DirRef = wire::DirRef {
@@ -9,11 +13,14 @@ const BUCKET: wire::DirRef = wire::DirRef {
 };
 
 fn table() -> InodeTable {
-    InodeTable::new(wire::InodeRow {
+    let root = wire::InodeRow {
         object_id: ROOT,
         mode: 0o755,
         ..Default::default()
-    })
+    };
+    let leases = Leases::new(Arc::new(ManualClock::new(0)));
+    leases.renewed(Duration::from_secs(3600));
+    InodeTable::new(root, Arc::new(leases))
 }
 
 fn inode(name: &'static str, id: u64, update_id: u64) -> wire::Inode {
@@ -31,6 +38,7 @@ fn inode(name: &'static str, id: u64, update_id: u64) -> wire::Inode {
     wire::Inode {
         r#ref: Some(place),
         row: Some(row),
+        leased: true,
     }
 }
 
@@ -68,7 +76,7 @@ fn children_follow_the_levels_of_the_tree() {
 fn an_inode_lives_as_long_as_the_kernel_or_a_handle_knows_it() {
     let table = table();
     for _ in 0..3 {
-        table.remember(inode("a", 7, 1), 0).unwrap();
+        table.remember(inode("a", 7, 1), table.asked()).unwrap();
     }
     table.forget(7, 2);
     let known = table.get(7).unwrap();
@@ -96,45 +104,47 @@ fn the_root_is_never_forgotten() {
 #[test]
 fn an_answer_older_than_a_rename_does_not_move_the_inode_back() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.epoch()).unwrap();
-    let asked = table.epoch();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let asked = table.asked();
     table.moved(7, BUCKET, Bytes::from_static(b"b"));
     table.remember(inode("a", 7, 1), asked).unwrap();
     assert_eq!(name_of(&known), b"b");
-    table.remember(inode("c", 7, 2), table.epoch()).unwrap();
+    table.remember(inode("c", 7, 2), table.asked()).unwrap();
     assert_eq!(name_of(&known), b"c");
 }
 
 #[test]
 fn an_older_row_does_not_replace_a_newer_one() {
     let table = table();
-    let known = table.remember(inode("a", 7, 5), 0).unwrap();
-    let row = |update_id, size| {
-        Some(wire::InodeRow {
+    let known = table.remember(inode("a", 7, 5), table.asked()).unwrap();
+    let row = |update_id, size| wire::Inode {
+        row: Some(wire::InodeRow {
             update_id,
             size,
             ..Default::default()
-        })
+        }),
+        ..Default::default()
     };
-    known.heard(row(4, 1), table.epoch());
+    known.heard(row(4, 1), table.asked());
     assert_eq!(known.attr().size, 0);
-    known.heard(row(6, 2), table.epoch());
+    known.heard(row(6, 2), table.asked());
     assert_eq!(known.attr().size, 2);
 }
 
 #[test]
 fn an_answer_from_before_a_change_does_not_undo_it() {
     let table = table();
-    let known = table.remember(inode("a", 7, 5), 0).unwrap();
-    let row = |update_id, size| {
-        Some(wire::InodeRow {
+    let known = table.remember(inode("a", 7, 5), table.asked()).unwrap();
+    let row = |update_id, size| wire::Inode {
+        row: Some(wire::InodeRow {
             update_id,
             size,
             ..Default::default()
-        })
+        }),
+        ..Default::default()
     };
-    let asked = known.epoch();
-    known.changed(row(5, 100));
+    let asked = known.asked();
+    known.changed(row(5, 100), known.asked());
     known.heard(row(5, 0), asked);
     assert_eq!(known.attr().size, 100);
     known.heard(row(6, 200), asked);
@@ -144,7 +154,7 @@ fn an_answer_from_before_a_change_does_not_undo_it() {
 #[test]
 fn the_last_name_gone_shows_no_links() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), 0).unwrap();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
     table.lost_name(7, Some(1));
     assert!(!known.nameless());
     table.lost_name(7, None);
@@ -156,10 +166,42 @@ fn the_last_name_gone_shows_no_links() {
 #[test]
 fn pages_are_kept_only_while_the_extents_are_the_same() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), 0).unwrap();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
     assert!(!known.cache(10));
     assert!(known.cache(10));
     assert!(!known.cache(11));
     known.set_cached(None);
     assert!(!known.cache(11));
+}
+
+#[test]
+fn a_leased_row_is_believed_until_somebody_changes_it() {
+    let table = table();
+    let asked = table.asked();
+    let known = table.remember(inode("a", 7, 1), asked).unwrap();
+    assert!(known.believed());
+    assert!(table.look_again(7).is_some());
+    table.doubt(7);
+    assert!(!known.believed());
+    assert!(table.look_again(7).is_none());
+    known.heard(inode("a", 7, 1), asked);
+    assert!(!known.believed(), "an answer from before the change");
+    known.heard(inode("a", 7, 2), table.asked());
+    assert!(known.believed());
+}
+
+#[test]
+fn an_inode_that_comes_in_after_a_change_it_does_not_tell_of_is_not_believed() {
+    let table = table();
+    let asked = table.asked();
+    table.doubt(7);
+    assert!(!table.remember(inode("a", 7, 1), asked).unwrap().believed());
+}
+
+#[test]
+fn own_changes_whose_result_was_not_told_are_asked_for() {
+    let table = table();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    table.moved(7, BUCKET, Bytes::from_static(b"b"));
+    assert!(!known.believed());
 }

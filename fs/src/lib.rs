@@ -10,15 +10,17 @@ mod errno;
 mod fuse;
 mod handle;
 mod inode;
+mod leases;
 mod mount;
 mod mountpoint;
+mod names;
 mod options;
 pub mod vfs;
 
 /// The messages of the namespace.
 pub(crate) use ozone_client::proto as wire;
 
-pub use attr::Attr;
+pub use attr::{Attr, Known};
 pub use errno::FsError;
 pub use mount::{MountError, MountedFs, mount};
 pub use options::MountOptions;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::errno::FsError;
 use crate::fuse::Fuse;
+use crate::fuse::kernel::Kernel;
 use crate::mountpoint;
 use crate::options::MountOptions;
 use crate::vfs::{Vfs, VfsOptions};
@@ -111,7 +112,7 @@ pub async fn mount(
     let path = blocking(move || mountpoint::check(&path, nonempty)).await?;
     blocking(check_fuse).await?;
     let vfs = Vfs::start(client, vfs_options(&path, &options)).await?;
-    let fuse = Fuse::new(vfs.clone(), &options);
+    let fuse = Fuse::new(vfs.clone());
     let session = match start(path.clone(), options, fuse).await {
         Ok(session) => session,
         Err(error) => {
@@ -119,6 +120,7 @@ pub async fn mount(
             return Err(error);
         }
     };
+    vfs.set_kernel(Arc::new(Kernel(session.notifier())));
     let (sender, ended) = watch::channel(false);
     tokio::spawn(supervise(session, vfs.clone(), sender));
     tracing::info!(mountpoint = %path.display(), "mounted");
@@ -136,6 +138,7 @@ fn vfs_options(path: &Path, options: &MountOptions) -> VfsOptions {
     VfsOptions {
         description,
         dirty_limit: options.dirty_limit,
+        ttl: options.ttl,
     }
 }
 

@@ -24,7 +24,7 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// `nonempty`: the mount point may hold files, which the mount hides.
     pub nonempty: bool,
-    /// `ttl_ms=N`: how long the kernel may believe names and attributes without asking. With 0
+    /// `ttl_ms=N`: how long the kernel may believe names and attributes that no lease covers. With 0
     /// (default) every change by other clients is seen at once.
     pub ttl: Duration,
     /// `threads=N`: threads that take requests from the kernel.

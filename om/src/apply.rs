@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ozone_kv::{Db, Overlay, WriteTarget};
-use ozone_proto::namespace::{BucketRow, Change, DirRef, InodeRow, OrphanRow, VolumeRow};
+use ozone_proto::namespace::{BucketRow, Change, DirRef, Inode, InodeRow, OrphanRow, VolumeRow};
 use prost::Message;
 
 use crate::error::{OmError, Result, refuse};
@@ -158,6 +158,15 @@ impl Apply<'_> {
             &tables::bucket_key(&bucket.volume, &bucket.name),
             bucket,
         );
+    }
+
+    /// The directory as the operation leaves it, for the answer.
+    pub fn after(&self, dir: &DirRef) -> Result<Option<Inode>> {
+        let row = namespace::directory(self, dir)?.row;
+        Ok(Some(Inode {
+            row: Some(row),
+            ..Default::default()
+        }))
     }
 
     /// A change among the names of `dir`: its times move, and `subdirectories` are added to its links.

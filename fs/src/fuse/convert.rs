@@ -74,6 +74,14 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
     }
 }
 
+/// The attributes of nothing.
+pub(super) fn nothing() -> FileAttr {
+    FileAttr {
+        ino: INodeNo(0),
+        ..file_attr(&Attr::of(0, &crate::wire::InodeRow::default()))
+    }
+}
+
 fn system_time(ns: i64) -> SystemTime {
     let distance = Duration::from_nanos(ns.unsigned_abs());
     if ns < 0 {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use fuser::{
@@ -12,10 +11,11 @@ use fuser::{
 };
 use nix::libc;
 
-use crate::attr::Attr;
+use crate::attr::Known;
 use crate::errno::FsError;
-use crate::fuse::convert::file_attr;
+use crate::fuse::convert::{file_attr, nothing};
 use crate::vfs::dir::DirEntry;
+use crate::vfs::lookup::Looked;
 use crate::vfs::open::Opened;
 
 /// Object ids are never used again, and so are inode numbers.
@@ -60,46 +60,39 @@ pub(super) fn refuse<R: Refuse>(op: &'static str, reply: R, error: &FsError) {
     reply.refuse(Errno::from_i32(errno));
 }
 
-/// Answers with attributes, which the kernel may believe for a while.
-#[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) ttl: Duration,
+/// Answers with what is under a name.
+pub(super) fn looked(reply: ReplyEntry, looked: Looked) {
+    match looked {
+        Looked::Inode(known) => entry(reply, known),
+        Looked::Nothing(valid) if valid.is_zero() => reply.error(Errno::ENOENT),
+        // Number 0 tells the kernel that there is nothing, and that it may remember so.
+        Looked::Nothing(valid) => reply.entry(&valid, &nothing(), GENERATION),
+    }
 }
 
-impl Entry {
-    pub(super) fn answer(self) -> impl FnOnce(ReplyEntry, Attr) + Send {
-        move |reply, attr| reply.entry(&self.ttl, &file_attr(&attr), GENERATION)
-    }
+pub(super) fn entry(reply: ReplyEntry, known: Known) {
+    reply.entry(&known.valid, &file_attr(&known.attr), GENERATION);
+}
 
-    pub(super) fn attr(self) -> impl FnOnce(ReplyAttr, Attr) + Send {
-        move |reply, attr| reply.attr(&self.ttl, &file_attr(&attr))
-    }
+pub(super) fn attr(reply: ReplyAttr, known: Known) {
+    reply.attr(&known.valid, &file_attr(&known.attr));
+}
 
-    pub(super) fn created(self) -> impl FnOnce(ReplyCreate, (Attr, Opened)) + Send {
-        move |reply, (attr, opened)| {
-            let handle = FileHandle(opened.handle);
-            reply.created(
-                &self.ttl,
-                &file_attr(&attr),
-                GENERATION,
-                handle,
-                super::fopen(&opened),
-            );
-        }
-    }
+pub(super) fn created(reply: ReplyCreate, (known, opened): (Known, Opened)) {
+    reply.created(
+        &known.valid,
+        &file_attr(&known.attr),
+        GENERATION,
+        FileHandle(opened.handle),
+        super::fopen(&opened),
+    );
+}
 
-    /// Adds a name to a listing; true when there was no room for it.
-    pub(super) fn add(self, reply: &mut ReplyDirectoryPlus, entry: &DirEntry<'_>) -> bool {
-        let (ino, name) = (INodeNo(entry.attr.ino), OsStr::from_bytes(entry.name));
-        reply.add(
-            ino,
-            entry.next,
-            name,
-            &self.ttl,
-            &file_attr(&entry.attr),
-            GENERATION,
-        )
-    }
+/// Adds a name to a listing; true when there was no room for it.
+pub(super) fn add(reply: &mut ReplyDirectoryPlus, entry: &DirEntry<'_>) -> bool {
+    let (ino, name) = (INodeNo(entry.attr.ino), OsStr::from_bytes(entry.name));
+    let attr = file_attr(&entry.attr);
+    reply.add(ino, entry.next, name, &entry.valid, &attr, GENERATION)
 }
 
 /// Answers with bytes to a caller that has room for `size`, or asks with 0 for how many they are.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::attr::Attr;
+use crate::attr::Known;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::vfs::{Vfs, Who};
@@ -44,7 +44,12 @@ pub struct Changes {
 
 impl Vfs {
     /// Changes attributes; all of them or none.
-    pub async fn set_attr(self: &Arc<Self>, who: &Who, ino: u64, changes: Changes) -> Result<Attr> {
+    pub async fn set_attr(
+        self: &Arc<Self>,
+        who: &Who,
+        ino: u64,
+        changes: Changes,
+    ) -> Result<Known> {
         let inode = self.inodes.get(ino)?;
         if changes.size.is_some() || changes.mtime.is_some() {
             // What is pending would be committed later, and win.
@@ -52,7 +57,7 @@ impl Vfs {
         }
         let request = request(&inode, who, &changes)?;
         self.apply(who, &inode, request).await?;
-        Ok(inode.attr())
+        Ok(self.known(&inode))
     }
 
     /// Sends a change, whose place is filled in, and takes the answer.
@@ -73,9 +78,10 @@ impl Vfs {
                 async move { ns.set_attr(request).await }
             })
         };
+        let asked = inode.asked();
         let found = self.at_place(inode, ask).await?;
         let version = found.row.as_ref().map(|row| row.data_version);
-        inode.changed(found.row);
+        inode.changed(found, asked);
         match resized {
             // Of an empty file the kernel has no pages that could be wrong.
             Some(0) => inode.set_cached(version),

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::attr::Attr;
+use crate::attr::Known;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::vfs::attr::Changes;
+use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::open::Opened;
 use crate::vfs::{Vfs, Who};
@@ -48,8 +49,9 @@ impl Vfs {
     /// Makes a directory, device, pipe, socket, symbolic link or empty file; EEXIST when the name
     /// is taken. In `/` a directory is a volume, in a volume a bucket. Counts one lookup, as all
     /// that answers attributes of a name does.
-    pub async fn make(&self, who: &Who, parent: u64, name: &[u8], node: NewNode) -> Result<Attr> {
+    pub async fn make(&self, who: &Who, parent: u64, name: &[u8], node: NewNode) -> Result<Known> {
         let parent = self.inodes.get(parent)?;
+        let directory = node.kind == InodeKind::Directory;
         if node.target.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG.into());
         }
@@ -57,14 +59,20 @@ impl Vfs {
             exclusive: true,
             ..request(who, &parent, name, node)?
         };
-        let asked = self.inodes.epoch();
+        let _changing = Changing::new(&parent);
+        let asked = parent.asked();
         let made = self
             .act(who, |ns| {
                 let request = request.clone();
                 async move { ns.create(request).await }
             })
-            .await?;
-        self.looked(made.inode.unwrap_or_default(), asked)
+            .await;
+        let made = told(&parent, made, asked, |made| made.parent.take())?;
+        let known = self.looked(&parent, name, made.inode.unwrap_or_default(), asked)?;
+        if directory && !known.valid.is_zero() {
+            self.inodes.get(known.attr.ino)?.names().lock().begin(asked);
+        }
+        Ok(known)
     }
 
     /// Makes a file and opens it, as open(2) with O_CREAT does; `flags` are those of open(2).
@@ -75,7 +83,7 @@ impl Vfs {
         name: &[u8],
         mode: u32,
         flags: i32,
-    ) -> Result<(Attr, Opened)> {
+    ) -> Result<(Known, Opened)> {
         let parent = self.inodes.get(parent)?;
         let session = self.session().await?;
         let request = CreateRequest {
@@ -83,23 +91,26 @@ impl Vfs {
             session: session.id(),
             ..request(who, &parent, name, NewNode::of(InodeKind::File, mode))?
         };
-        let asked = self.inodes.epoch();
+        let _changing = Changing::new(&parent);
+        let asked = parent.asked();
         let made = self
             .act(who, |ns| {
                 let request = request.clone();
                 async move { ns.create(request).await }
             })
-            .await?;
-        let inode = self
-            .inodes
-            .remember(made.inode.unwrap_or_default(), asked)?;
+            .await;
+        let made = told(&parent, made, asked, |made| made.parent.take())?;
+        let known = self.looked(&parent, name, made.inode.unwrap_or_default(), asked)?;
+        let inode = self.inodes.get(known.attr.ino)?;
         let opened = if made.existed {
             self.open_existing(who, &inode, flags).await
         } else {
             Ok(self.opened_new(&session, &inode, flags))
         };
         match opened {
-            Ok(opened) => Ok((inode.attr(), opened)),
+            // Opening it may have cut it.
+            Ok(opened) if made.existed => Ok((self.known(&inode), opened)),
+            Ok(opened) => Ok((known, opened)),
             Err(error) => {
                 // The kernel never hears of this lookup.
                 self.inodes.forget(inode.id, 1);
@@ -135,7 +146,7 @@ impl Vfs {
     }
 
     /// Gives a file one more name, in its bucket.
-    pub async fn link(&self, who: &Who, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
+    pub async fn link(&self, who: &Who, ino: u64, parent: u64, name: &[u8]) -> Result<Known> {
         check_name(name)?;
         let (inode, parent) = (self.inodes.get(ino)?, self.inodes.get(parent)?);
         let request = LinkRequest {
@@ -143,14 +154,16 @@ impl Vfs {
             dir: Some(parent.children()),
             name: Bytes::copy_from_slice(name),
         };
-        let asked = self.inodes.epoch();
-        let found = self
+        let _changing = Changing::new(&parent);
+        let asked = parent.asked();
+        let made = self
             .act(who, |ns| {
                 let request = request.clone();
                 async move { ns.link(request).await }
             })
-            .await?;
-        self.looked(found, asked)
+            .await;
+        let made = told(&parent, made, asked, |made| made.parent.take())?;
+        self.looked(&parent, name, made.inode.unwrap_or_default(), asked)
     }
 }
 

@@ -7,13 +7,16 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::errno::Errno;
+use ozone_client::Namespace;
 
-use crate::attr::Attr;
+use crate::attr::{Attr, Known};
 use crate::errno::{FsError, Result};
 use crate::inode::Inode;
+use crate::leases::Asked;
 use crate::vfs::{Vfs, Who};
 use crate::wire;
 
@@ -39,6 +42,8 @@ pub struct DirEntry<'a> {
     pub next: u64,
     /// Attributes; only number and kind are right for `.`, `..` and where they were not asked for.
     pub attr: Attr,
+    /// How long name and attributes may be believed.
+    pub valid: Duration,
 }
 
 /// Takes an entry; true when there was no room for it.
@@ -84,12 +89,14 @@ impl Vfs {
         let mut index = position.saturating_sub(DOTS);
         let start = index;
         loop {
-            let asked = self.inodes.epoch();
-            let fetch = |after: Bytes| {
-                self.act(who, move |ns| {
+            let fetch = |after: Bytes| async move {
+                let asked = self.inodes.asked();
+                let ask = |ns: Namespace| {
                     let after = after.clone();
                     async move { ns.read_dir(dir, &after, PAGE).await }
-                })
+                };
+                let (entries, more) = self.act(who, ask).await?;
+                Ok((entries, more, asked))
             };
             let page = match cursor.page_of(index, fetch).await {
                 Ok(page) => page,
@@ -99,12 +106,13 @@ impl Vfs {
                 Err(_) if index > start => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Some((entries, first)) = page else {
+            let Some(page) = page else {
                 return Ok(());
             };
-            for entry in entries.iter().skip(skip(index, first)) {
+            for entry in page.entries.iter().skip(skip(index, page.first)) {
                 index += 1;
-                if self.give(entry, index + DOTS, plus, asked, sink)? {
+                let asked = plus.then_some(page.asked);
+                if self.give(&handle.inode, entry, index + DOTS, asked, sink)? {
                     return Ok(());
                 }
             }
@@ -127,32 +135,38 @@ impl Vfs {
                     name,
                     next: at + 1,
                     attr,
+                    valid: Duration::ZERO,
                 })
             })
     }
 
+    /// Gives one entry; `asked` tells when the page was, if the entry is to count as a lookup. True
+    /// when the sink is full.
     fn give(
         &self,
+        parent: &Inode,
         entry: &wire::Inode,
         next: u64,
-        plus: bool,
-        asked: u64,
+        asked: Option<Asked>,
         sink: &mut Sink<'_>,
     ) -> Result<bool> {
         let (Some(place), Some(row)) = (&entry.r#ref, &entry.row) else {
             return Err(FsError::from(Errno::EPROTO));
         };
-        let attr = if plus {
-            self.inodes.remember(entry.clone(), asked)?.attr()
-        } else {
-            Attr::of(place.object_id, row)
+        let Known { attr, valid } = match asked {
+            Some(asked) => self.looked(parent, &place.name, entry.clone(), asked)?,
+            None => Known {
+                attr: Attr::of(place.object_id, row),
+                valid: Duration::ZERO,
+            },
         };
         let full = sink(DirEntry {
             name: &place.name,
             next,
             attr,
+            valid,
         });
-        if full && plus {
+        if full && asked.is_some() {
             self.inodes.forget(place.object_id, 1);
         }
         Ok(full)
@@ -168,6 +182,7 @@ struct Page {
     first: u64,
     entries: Vec<wire::Inode>,
     more: bool,
+    asked: Asked,
 }
 
 impl Page {
@@ -185,16 +200,12 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// The entries of the page that has the entry `index`, and their first ordinal; `None` past the
-    /// end. `fetch` asks for the entries after a name.
-    async fn page_of<F, Fut>(
-        &mut self,
-        index: u64,
-        mut fetch: F,
-    ) -> Result<Option<(&[wire::Inode], u64)>>
+    /// The page that has the entry `index`; `None` past the end. `fetch` asks for the entries after a
+    /// name, and tells when.
+    async fn page_of<F, Fut>(&mut self, index: u64, mut fetch: F) -> Result<Option<&Page>>
     where
         F: FnMut(Bytes) -> Fut,
-        Fut: Future<Output = Result<(Vec<wire::Inode>, bool)>>,
+        Fut: Future<Output = Result<(Vec<wire::Inode>, bool, Asked)>>,
     {
         loop {
             if let Some(at) = self
@@ -202,13 +213,12 @@ impl Cursor {
                 .iter()
                 .position(|page| (page.first..page.end()).contains(&index))
             {
-                let page = &self.pages[at];
-                return Ok(Some((&page.entries, page.first)));
+                return Ok(Some(&self.pages[at]));
             }
             let Some((first, after)) = self.before(index) else {
                 return Ok(None);
             };
-            let (entries, more) = fetch(after.clone()).await?;
+            let (entries, more, asked) = fetch(after.clone()).await?;
             if entries.is_empty() {
                 return Ok(None);
             }
@@ -217,6 +227,7 @@ impl Cursor {
                     first,
                     entries,
                     more,
+                    asked,
                 },
                 after,
             );
@@ -288,6 +299,7 @@ mod tests {
                 wire::Inode {
                     r#ref: Some(place),
                     row: Some(wire::InodeRow::default()),
+                    leased: false,
                 }
             });
             let page = page.collect();
@@ -297,11 +309,18 @@ mod tests {
 
     async fn at(cursor: &mut Cursor, listing: &Listing, index: u64) -> Option<String> {
         let page = cursor
-            .page_of(index, |after| async move { Ok(listing.page(&after)) })
+            .page_of(index, |after| async move {
+                let (entries, more) = listing.page(&after);
+                let asked = Asked {
+                    epoch: 0,
+                    generation: 0,
+                };
+                Ok((entries, more, asked))
+            })
             .await
             .unwrap();
-        let (entries, first) = page?;
-        let name = entries[skip(index, first)]
+        let page = page?;
+        let name = page.entries[skip(index, page.first)]
             .r#ref
             .as_ref()
             .unwrap()

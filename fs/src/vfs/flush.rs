@@ -178,7 +178,7 @@ impl Vfs {
     ) -> Result<()> {
         change.session = self.session().await?.id();
         // With nobody else's change in between, the kernel's pages are those of the new version.
-        let cached = inode.cached();
+        let (cached, asked) = (inode.cached(), inode.asked());
         change.expected_data_version = cached;
         let mut answer = self.send_commit(inode, &change).await;
         let foreign =
@@ -187,9 +187,9 @@ impl Vfs {
             change.expected_data_version = None;
             answer = self.send_commit(inode, &change).await;
         }
-        let row = answer?.row;
-        let version = row.as_ref().map(|row| row.data_version);
-        inode.changed(row);
+        let found = answer?;
+        let version = found.row.as_ref().map(|row| row.data_version);
+        inode.changed(found, asked);
         inode.set_cached(if cached.is_some() && !foreign {
             version
         } else {

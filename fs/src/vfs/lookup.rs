@@ -1,15 +1,19 @@
 //! lookup, getattr and readlink.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::errno::Errno;
+use ozone_client::namespace::Found;
 
-use crate::attr::Attr;
+use crate::attr::Known;
 use crate::errno::{FsError, Result};
 use crate::inode::Inode;
+use crate::leases::Asked;
+use crate::names::Belief;
 use crate::vfs::{Vfs, Who};
-use crate::wire::{InodeKind, InodeRef};
+use crate::wire::{self, InodeKind, InodeRef};
 
 /// Longest name of one file, bytes.
 const NAME_MAX: usize = 255;
@@ -22,34 +26,93 @@ pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// An inode; one lookup was counted, which [`Vfs::forget`] takes off.
+    Inode(Known),
+    /// Nothing, which may be believed for a while.
+    Nothing(Duration),
+}
+
 impl Vfs {
-    /// What `name` in the directory `parent` is. Counts one lookup, which [`Vfs::forget`] takes off.
-    pub async fn lookup(&self, who: &Who, parent: u64, name: &[u8]) -> Result<Attr> {
+    /// What `name` in the directory `parent` is.
+    pub async fn lookup(&self, who: &Who, parent: u64, name: &[u8]) -> Result<Looked> {
         check_name(name)?;
-        let dir = self.inodes.get(parent)?.children();
-        let asked = self.inodes.epoch();
+        let parent = self.inodes.get(parent)?;
+        if let Some(looked) = self.remembered(&parent, name) {
+            return Ok(looked);
+        }
+        let (dir, asked) = (parent.children(), parent.asked());
         let found = self
-            .act(who, |ns| async move { ns.lookup(dir, name).await })
+            .act(who, |ns| async move { ns.find(dir, name).await })
             .await?;
-        self.looked(found, asked)
+        match found {
+            Found::Inode(found) => self.looked(&parent, name, *found, asked).map(Looked::Inode),
+            Found::Nothing { leased } => {
+                let believed = leased && parent.names().lock().believes(asked);
+                Ok(Looked::Nothing(self.valid(believed)))
+            }
+        }
+    }
+
+    /// What is believed of a name.
+    fn remembered(&self, parent: &Inode, name: &[u8]) -> Option<Looked> {
+        let belief = parent.names().lock().find(name, &self.leases);
+        match belief {
+            Belief::Inode(id) => {
+                let inode = self.inodes.look_again(id)?;
+                Some(Looked::Inode(self.known(&inode)))
+            }
+            Belief::Nothing => Some(Looked::Nothing(self.valid(true))),
+            Belief::Unknown => None,
+        }
+    }
+
+    /// Takes an answer about a name, and counts one lookup.
+    pub(crate) fn looked(
+        &self,
+        parent: &Inode,
+        name: &[u8],
+        found: wire::Inode,
+        asked: Asked,
+    ) -> Result<Known> {
+        let leased = found.leased;
+        let inode = self.inodes.remember(found, asked)?;
+        let known = self.known(&inode);
+        if leased && parent.names().lock().learn(name, inode.id, asked) {
+            return Ok(known);
+        }
+        Ok(Known {
+            valid: self.valid(false),
+            ..known
+        })
     }
 
     /// The attributes of an inode.
-    pub async fn get_attr(&self, ino: u64) -> Result<Attr> {
+    pub async fn get_attr(&self, ino: u64) -> Result<Known> {
         let inode = self.inodes.get(ino)?;
-        self.refresh(&inode).await?;
-        Ok(inode.attr())
+        self.ensure_believed(&inode).await?;
+        Ok(self.known(&inode))
+    }
+
+    /// Asks for the row of an inode, unless it is believed.
+    pub(crate) async fn ensure_believed(&self, inode: &Inode) -> Result<()> {
+        if inode.believed() {
+            return Ok(());
+        }
+        self.refresh(inode).await
     }
 
     /// Asks for the row of an inode. One that has lost its last name and is kept by nobody stays as
     /// it was last heard of, for those who still refer to it.
     pub(crate) async fn refresh(&self, inode: &Inode) -> Result<()> {
-        let asked = inode.epoch();
+        let asked = inode.asked();
         match self
             .at_place(inode, |place| self.namespace.get_attr(place))
             .await
         {
-            Ok(found) => inode.heard(found.row, asked),
+            Ok(found) => inode.heard(found, asked),
             Err(error)
                 if inode.nameless() && (error.is(Errno::ENOENT) || error.is(Errno::ESTALE)) => {}
             Err(error) => return Err(error),
@@ -84,7 +147,7 @@ impl Vfs {
     /// Where a symbolic link points.
     pub async fn read_link(&self, ino: u64) -> Result<Bytes> {
         let inode = self.inodes.get(ino)?;
-        self.refresh(&inode).await?;
+        self.ensure_believed(&inode).await?;
         inode.with_row(|row| match row.kind() {
             InodeKind::Symlink => Ok(row.symlink_target.clone()),
             _ => Err(Errno::EINVAL.into()),

@@ -1,7 +1,8 @@
 //! The filesystem without the kernel: what each system call does, as async methods with typed
 //! results. [`crate::fuse`] drives it from `/dev/fuse`; anything else may drive it as well.
 //!
-//! What it promises: names and attributes are the namespace's at the time of the call; a write is
+//! What it promises: names and attributes are the namespace's at the time of the call, asked for or
+//! believed by a lease; a write is
 //! seen by every later read through this mount, is committed by `fsync` and by `flush` (close), and
 //! after about a second in any case; a failure to commit is told once to each handle of the file.
 //! Permission bits are checked by the kernel (`default_permissions`), not here.
@@ -13,7 +14,8 @@ pub mod create;
 pub mod dir;
 pub mod dirty;
 mod flush;
-mod lookup;
+mod leases;
+pub mod lookup;
 pub mod open;
 mod read;
 mod rename;
@@ -24,7 +26,7 @@ mod unlink;
 pub mod write;
 pub mod xattr;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -33,15 +35,17 @@ use ozone_common::clock::{Clock, SystemClock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, RwLock, mpsc, watch};
 
-use crate::attr::Attr;
+use crate::attr::Known;
 use crate::errno::Result;
 use crate::handle::HandleTable;
 use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
+use crate::leases::Leases;
 use crate::vfs::budget::Budget;
 use crate::vfs::callers::Callers;
 use crate::vfs::sessions::Sessions;
 use crate::wire;
 
+pub use leases::KernelCache;
 pub use rename::{Name, Target};
 
 /// Who makes a system call.
@@ -62,6 +66,8 @@ pub struct VfsOptions {
     pub description: String,
     /// Most bytes of written, uncommitted data.
     pub dirty_limit: usize,
+    /// How long the kernel may believe what no lease covers.
+    pub ttl: Duration,
 }
 
 /// The filesystem; see the module.
@@ -81,6 +87,10 @@ pub struct Vfs {
     renaming: RwLock<()>,
     releases: mpsc::UnboundedSender<Arc<Inode>>,
     stop: watch::Sender<bool>,
+    leases: Arc<Leases>,
+    /// The kernel's cache, once the filesystem is mounted.
+    kernel: OnceLock<Arc<dyn KernelCache>>,
+    ttl: Duration,
     clock: Arc<dyn Clock>,
     /// Where tasks run that are started by threads of the kernel's requests.
     runtime: Handle,
@@ -89,8 +99,10 @@ pub struct Vfs {
 impl Vfs {
     /// Opens a session with the OM and starts the background work of a mount.
     pub async fn start(client: Client, options: VfsOptions) -> Result<Arc<Self>> {
-        let namespace = client.namespace().clone();
         let sessions = Sessions::open(&client, options.description).await?;
+        let namespace = client.namespace().for_session(sessions.number());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let leases = Arc::new(Leases::new(clock.clone()));
         let place = wire::InodeRef {
             dir: Some(ROOT_DIR),
             name: bytes::Bytes::new(),
@@ -103,7 +115,7 @@ impl Vfs {
             namespace,
             client,
             sessions,
-            inodes: InodeTable::new(root.row.unwrap_or_default()),
+            inodes: InodeTable::new(root.row.unwrap_or_default(), leases.clone()),
             handles: HandleTable::default(),
             budget: Budget::new(options.dirty_limit),
             dirty: DashMap::new(),
@@ -111,10 +123,14 @@ impl Vfs {
             renaming: RwLock::default(),
             releases,
             stop: watch::Sender::new(false),
-            clock: Arc::new(SystemClock::new()),
+            leases,
+            kernel: OnceLock::new(),
+            ttl: options.ttl,
+            clock,
             runtime: Handle::current(),
         });
         tokio::spawn(flush::flusher(vfs.clone(), vfs.stop.subscribe()));
+        tokio::spawn(leases::keeper(vfs.clone(), vfs.stop.subscribe()));
         tokio::spawn(open::releaser(vfs.clone(), queue, vfs.stop.subscribe()));
         Ok(vfs)
     }
@@ -140,8 +156,23 @@ impl Vfs {
         self.clock.monotonic()
     }
 
-    /// Takes an answer that names an inode, and counts one lookup.
-    fn looked(&self, found: wire::Inode, asked: u64) -> Result<Attr> {
-        Ok(self.inodes.remember(found, asked)?.attr())
+    /// What the kernel is told of an inode. Attributes that a commit is about to change are not to be
+    /// believed for longer than an answer.
+    fn known(&self, inode: &Inode) -> Known {
+        let pending = inode
+            .data_if_any()
+            .is_some_and(|data| !data.pending.lock().is_clean());
+        Known {
+            valid: self.valid(!pending && inode.believed()),
+            attr: inode.attr(),
+        }
+    }
+
+    fn valid(&self, believed: bool) -> Duration {
+        if believed {
+            self.ttl.max(self.leases.left())
+        } else {
+            self.ttl
+        }
     }
 }

@@ -39,7 +39,7 @@ impl Vfs {
         let session = self.session().await?;
         let _opening = inode.opening.lock().await;
         session.track_open(inode.id);
-        let (id, write, asked) = (session.id(), is_writable(flags), inode.epoch());
+        let (id, write, asked) = (session.id(), is_writable(flags), inode.asked());
         let ask = |place: InodeRef| {
             self.act(who, move |ns| {
                 let place = place.clone();
@@ -48,7 +48,7 @@ impl Vfs {
         };
         let opened = self.at_place(&inode, ask).await;
         match opened {
-            Ok(found) => inode.heard(found.row, asked),
+            Ok(found) => inode.heard(found, asked),
             Err(error) => {
                 if !inode.held() {
                     session.track_close(inode.id);

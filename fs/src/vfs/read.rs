@@ -29,6 +29,9 @@ impl Vfs {
     /// One attempt; `None` when the committed data ended before the size said so, because another
     /// change came in between.
     async fn read_once(&self, inode: &Inode, offset: u64, len: usize) -> Result<Option<Bytes>> {
+        if self.leases.alive() {
+            self.ensure_believed(inode).await?;
+        }
         // Before the committed data: what is committed in between is then in both.
         let (pieces, pending_end) = match inode.data_if_any() {
             Some(data) => {

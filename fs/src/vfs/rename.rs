@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::errno::Result;
+use crate::inode::Inode;
+use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::{Vfs, Who};
 use crate::wire::RenameRequest;
@@ -37,8 +39,8 @@ impl Vfs {
         target: Target,
     ) -> Result<()> {
         check_name(to.name)?;
-        let from_dir = self.inodes.get(from.parent)?.children();
-        let to_dir = self.inodes.get(to.parent)?.children();
+        let (source, destination) = (self.inodes.get(from.parent)?, self.inodes.get(to.parent)?);
+        let (from_dir, to_dir) = (source.children(), destination.children());
         let (from_name, to_name) = (
             Bytes::copy_from_slice(from.name),
             Bytes::copy_from_slice(to.name),
@@ -56,12 +58,19 @@ impl Vfs {
         let exchanged = (target == Target::Exchange)
             .then(|| self.inodes.at(&to_dir, to.name))
             .flatten();
+        let asked = self.leases.asked();
+        let _changing = (Changing::new(&source), Changing::new(&destination));
         let answer = self
             .act(who, |ns| {
                 let request = request.clone();
                 async move { ns.rename(request).await }
             })
-            .await?;
+            .await;
+        self.names_moved(&source, &from, &destination, &to);
+        let answer = told(&source, answer, asked, |answer| answer.from_parent.take());
+        let answer = told(&destination, answer, asked, |answer| {
+            answer.to_parent.take()
+        })?;
         if let Some(other) = exchanged {
             self.inodes.moved(other.id, from_dir, from_name);
         }
@@ -70,5 +79,14 @@ impl Vfs {
         }
         self.inodes.moved(answer.object_id, to_dir, to_name);
         Ok(())
+    }
+
+    /// Nothing is believed of the two names any more: the next look at them asks. An answer that was
+    /// lost may have been a yes.
+    fn names_moved(&self, source: &Inode, from: &Name<'_>, destination: &Inode, to: &Name<'_>) {
+        for (dir, name) in [(source, from.name), (destination, to.name)] {
+            let epoch = self.leases.next_epoch();
+            dir.names().lock().doubt(name, epoch);
+        }
     }
 }

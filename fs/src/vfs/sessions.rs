@@ -3,6 +3,7 @@
 //! are gone then; their handles answer ESTALE.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ozone_client::{Client, ClientError, Session};
 use parking_lot::RwLock;
@@ -14,6 +15,8 @@ use crate::vfs::Vfs;
 pub(crate) struct Sessions {
     description: String,
     current: RwLock<Arc<Session>>,
+    /// Its number, in whose name the namespace is asked.
+    number: Arc<AtomicU64>,
     renewing: tokio::sync::Mutex<()>,
 }
 
@@ -22,9 +25,15 @@ impl Sessions {
         let session = Session::open(client, &description).await?;
         Ok(Self {
             description,
+            number: Arc::new(AtomicU64::new(session.id())),
             current: RwLock::new(session),
             renewing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The number of the session at any time.
+    pub(crate) fn number(&self) -> Arc<AtomicU64> {
+        self.number.clone()
     }
 
     fn current(&self) -> Arc<Session> {
@@ -53,6 +62,8 @@ impl Vfs {
             "the session with the OM was lost: opening a new one"
         );
         let session = Session::open(&self.client, &self.sessions.description).await?;
+        self.leases.forget_everything();
+        self.sessions.number.store(session.id(), Ordering::Release);
         for inode in self.inodes.open() {
             self.reopen(&session, &inode).await;
         }
@@ -62,13 +73,13 @@ impl Vfs {
 
     async fn reopen(&self, session: &Session, inode: &Inode) {
         session.track_open(inode.id);
-        let asked = inode.epoch();
+        let asked = inode.asked();
         let opened = self
             .namespace
             .open(inode.reference(), session.id(), true)
             .await;
         match opened {
-            Ok(found) => inode.heard(found.row, asked),
+            Ok(found) => inode.heard(found, asked),
             Err(error) => {
                 tracing::warn!(inode = inode.id, %error, "an open file was lost with the session")
             }

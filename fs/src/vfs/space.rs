@@ -67,7 +67,7 @@ impl Vfs {
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
         self.report(&file)?;
-        self.refresh(&file.inode).await?;
+        self.ensure_believed(&file.inode).await?;
         let size = file.inode.attr().size;
         if offset >= size {
             return Err(Errno::ENXIO.into());

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::errno::Result;
+use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::{Vfs, Who};
 use crate::wire::UnlinkRequest;
@@ -20,19 +21,26 @@ impl Vfs {
 
     async fn remove(&self, who: &Who, parent: u64, name: &[u8], directory: bool) -> Result<()> {
         check_name(name)?;
+        let parent = self.inodes.get(parent)?;
         let request = UnlinkRequest {
-            dir: Some(self.inodes.get(parent)?.children()),
+            dir: Some(parent.children()),
             name: Bytes::copy_from_slice(name),
             object_id: 0,
             directory,
             keep_for: Vec::new(),
         };
+        let _changing = Changing::new(&parent);
+        let asked = parent.asked();
         let answer = self
             .act(who, |ns| {
                 let request = request.clone();
                 async move { ns.unlink(request).await }
             })
-            .await?;
+            .await;
+        // Whatever came of it: an answer that was lost may have been a yes.
+        let epoch = self.leases.next_epoch();
+        parent.names().lock().remove(name, epoch);
+        let answer = told(&parent, answer, asked, |answer| answer.parent.take())?;
         self.inodes.lost_name(answer.object_id, Some(answer.nlink));
         Ok(())
     }

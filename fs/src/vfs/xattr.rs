@@ -21,7 +21,7 @@ impl Vfs {
         check(name)?;
         // The row of an open file is recent enough for the question before each write.
         if !(name.starts_with(SECURITY) && inode.is_open()) {
-            self.refresh(&inode).await?;
+            self.ensure_believed(&inode).await?;
         }
         value(&inode, name).ok_or_else(|| Errno::ENODATA.into())
     }
@@ -29,7 +29,7 @@ impl Vfs {
     /// All names, each ended by a NUL.
     pub async fn list_xattrs(&self, ino: u64) -> Result<Bytes> {
         let inode = self.inodes.get(ino)?;
-        self.refresh(&inode).await?;
+        self.ensure_believed(&inode).await?;
         Ok(inode.with_row(|row| {
             let mut names = Vec::new();
             for xattr in &row.xattrs {
@@ -45,7 +45,7 @@ impl Vfs {
         let inode = self.inodes.get(ino)?;
         check(&xattr.name)?;
         if flags != 0 {
-            self.refresh(&inode).await?;
+            self.ensure_believed(&inode).await?;
             match (value(&inode, &xattr.name), flags) {
                 (Some(_), libc::XATTR_CREATE) => return Err(Errno::EEXIST.into()),
                 (None, libc::XATTR_REPLACE) => return Err(Errno::ENODATA.into()),

@@ -27,13 +27,18 @@ impl Leases {
                     }
                 }
             }
-            (Body::Create(asked), Reply::Create(made)) => {
-                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+            (_, Reply::Create(made)) => {
                 told.extend(&mut made.inode);
+                told.extend(&mut made.parent);
             }
-            (Body::Link(asked), Reply::Link(made)) => {
-                objects.extend(asked.dir.as_ref().map(namespace::id_of));
+            (_, Reply::Link(made)) => {
                 told.extend(&mut made.inode);
+                told.extend(&mut made.parent);
+            }
+            (_, Reply::Unlink(done)) => told.extend(&mut done.parent),
+            (_, Reply::Rename(done)) => {
+                told.extend(&mut done.from_parent);
+                told.extend(&mut done.to_parent);
             }
             (Body::ReadDir(asked), Reply::ReadDir(page)) => {
                 objects.extend(asked.dir.as_ref().map(namespace::id_of));

@@ -27,6 +27,7 @@ pub fn apply(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<CreateRes
         return Ok(CreateResponse {
             inode: Some(inode),
             existed: true,
+            parent: None,
         });
     }
     let row = match namespace::level(&dir) {
@@ -38,6 +39,7 @@ pub fn apply(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<CreateRes
     Ok(CreateResponse {
         inode: Some(inode),
         existed: false,
+        parent: apply.after(&dir)?,
     })
 }
 

@@ -77,5 +77,6 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
     apply.touch_directory(&dir, 0)?;
     Ok(LinkResponse {
         inode: Some(namespace::inode(&dir, &request.name, row)),
+        parent: apply.after(&dir)?,
     })
 }

@@ -52,7 +52,7 @@ pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameRes
             // Two names of one inode: POSIX says that nothing happens.
             return Ok(RenameResponse {
                 object_id: source.row.object_id,
-                replaced_id: 0,
+                ..Default::default()
             });
         }
         Some(target) => replace(apply, &moves, &source, target, &request.keep_for)?,
@@ -68,6 +68,8 @@ pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameRes
     Ok(RenameResponse {
         object_id: id,
         replaced_id,
+        from_parent: apply.after(&from)?,
+        to_parent: apply.after(&to)?,
     })
 }
 
@@ -232,5 +234,7 @@ fn exchange(
     Ok(RenameResponse {
         object_id: a,
         replaced_id: b,
+        from_parent: apply.after(&moves.from)?,
+        to_parent: apply.after(&moves.to)?,
     })
 }

@@ -25,6 +25,7 @@ pub fn apply(request: &UnlinkRequest, apply: &mut Apply<'_>) -> Result<UnlinkRes
         return Ok(UnlinkResponse {
             object_id: id,
             nlink: 0,
+            parent: apply.after(&dir)?,
         });
     }
     let row = unlink::drop_name(apply, &dir, &request.name, found, &request.keep_for)?;
@@ -32,6 +33,7 @@ pub fn apply(request: &UnlinkRequest, apply: &mut Apply<'_>) -> Result<UnlinkRes
     Ok(UnlinkResponse {
         object_id: id,
         nlink: row.nlink,
+        parent: apply.after(&dir)?,
     })
 }
 

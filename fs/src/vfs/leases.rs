@@ -1,0 +1,163 @@
+//! Believing answers without asking again: the kernel may keep names and attributes as long as this
+//! mount's leases live. The namespace tells of every foreign change before it is acknowledged to whoever
+//! made it; what was believed is forgotten here and in the kernel, and then the change may go on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ozone_client::ClientError;
+use tokio::sync::watch;
+
+use crate::errno::Result;
+use crate::inode::Inode;
+use crate::leases::Asked;
+use crate::vfs::Vfs;
+use crate::wire::{self, Change, RenewLeasesResponse};
+
+/// Pause before a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often a wait for the kernel looks whether the kernel waits for this mount.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What the kernel has cached, to be forgotten. Calls may wait for system calls in that directory to end.
+pub trait KernelCache: Send + Sync {
+    /// What is under a name of a directory.
+    fn forget_name(&self, dir: u64, name: &[u8]);
+    /// The attributes of an inode, and the content if it is a file.
+    fn forget_inode(&self, ino: u64);
+}
+
+/// Counts a change of a directory's names by this mount for as long as it lives: meanwhile the kernel
+/// holds the directory, and forgets none of its names.
+pub(crate) struct Changing(Arc<Inode>);
+
+impl Changing {
+    pub(crate) fn new(dir: &Arc<Inode>) -> Self {
+        dir.changing.fetch_add(1, Ordering::AcqRel);
+        Self(dir.clone())
+    }
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.changing.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Takes what the answer to a change of names, `asked` for then, says of the directory. Without an
+/// answer, or where it says nothing, the directory has to be asked about.
+pub(crate) fn told<T>(
+    dir: &Inode,
+    mut answer: Result<T>,
+    asked: Asked,
+    parent: impl FnOnce(&mut T) -> Option<wire::Inode>,
+) -> Result<T> {
+    match answer.as_mut().ok().and_then(parent) {
+        Some(parent) => dir.changed(parent, asked),
+        None => dir.doubt(),
+    }
+    answer
+}
+
+impl Vfs {
+    /// From now on `kernel` caches what this filesystem answers.
+    pub fn set_kernel(&self, kernel: Arc<dyn KernelCache>) {
+        let _ = self.kernel.set(kernel);
+    }
+
+    /// Forgets what somebody else has changed, here and in the kernel.
+    async fn hear(&self, news: &RenewLeasesResponse) {
+        if news.everything {
+            self.leases.forget_everything();
+            // The kernel was told to believe things until then at most.
+            self.clock.sleep(self.leases.left()).await;
+        }
+        if news.changes.is_empty() {
+            return;
+        }
+        let mut directories = BTreeSet::new();
+        for change in &news.changes {
+            if change.name.is_empty() {
+                self.inodes.doubt(change.object_id);
+            } else if let Some(dir) = self.inodes.peek(change.object_id) {
+                let epoch = self.leases.next_epoch();
+                dir.names().lock().doubt(&change.name, epoch);
+                directories.insert(change.object_id);
+            }
+        }
+        let Some(kernel) = self.kernel.get().cloned() else {
+            return;
+        };
+        let changes = news.changes.clone();
+        let forgetting = tokio::task::spawn_blocking(move || forget(&*kernel, &changes));
+        self.unless_in_use(forgetting, &directories).await;
+    }
+
+    /// Waits for the kernel, but not while it may be waiting for a change in one of these directories
+    /// by this mount, which may wait for a mount that waits for this one: then it forgets when that
+    /// change is done.
+    async fn unless_in_use(
+        &self,
+        mut forgetting: tokio::task::JoinHandle<()>,
+        directories: &BTreeSet<u64>,
+    ) {
+        let in_use = || {
+            directories.iter().any(|ino| {
+                self.inodes
+                    .peek(*ino)
+                    .is_some_and(|dir| dir.changing.load(Ordering::Acquire) > 0)
+            })
+        };
+        loop {
+            tokio::select! {
+                _ = &mut forgetting => return,
+                () = self.clock.sleep(LOOK) => if in_use() { return },
+            }
+        }
+    }
+}
+
+fn forget(kernel: &dyn KernelCache, changes: &[Change]) {
+    for change in changes {
+        if change.name.is_empty() {
+            kernel.forget_inode(change.object_id);
+        } else {
+            kernel.forget_name(change.object_id, &change.name);
+        }
+    }
+}
+
+/// Renews the leases of a mount, and hears of changes, until `stop`.
+pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
+    let mut seen = 0;
+    loop {
+        let session = vfs.session_as_it_is();
+        let sent = vfs.now();
+        let answer = tokio::select! {
+            answer = session.renew_leases(seen) => answer,
+            _ = stop.changed() => return,
+        };
+        match answer {
+            Ok(news) => {
+                vfs.hear(&news).await;
+                vfs.leases
+                    .renewed(sent + Duration::from_millis(news.lease_ms));
+                seen = news.seq;
+            }
+            Err(ClientError::SessionExpired) => {
+                vfs.leases.forget_everything();
+                seen = 0;
+                if let Err(error) = vfs.session().await {
+                    tracing::warn!(%error, "no new session with the OM");
+                }
+                vfs.clock.sleep(RETRY).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "leases were not renewed: the OM is asked about everything");
+                vfs.clock.sleep(RETRY).await;
+            }
+        }
+    }
+}
