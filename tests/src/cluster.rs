@@ -203,6 +203,12 @@ impl Cluster {
             .expect("the binary starts")
     }
 
+    /// Mounts the namespace a second time, by a process of its own.
+    pub fn mount_again(&self) -> SecondMount {
+        let om = &self.running.as_ref().expect("the cluster runs").om;
+        SecondMount::start(om, tempfile::tempdir().expect("a mount point"))
+    }
+
     fn log_tail(&self) -> String {
         let log = fs::read(self.dir.join("ozone.log")).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL)..]).into_owned()
@@ -217,6 +223,58 @@ impl Drop for Cluster {
         }
         // Fails when nothing is mounted, which is as good.
         let _ = umount2(&self.mountpoint(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// A mount by `ozone mount`. Dropping it ends and unmounts it.
+pub struct SecondMount {
+    child: Child,
+    dir: TempDir,
+}
+
+impl SecondMount {
+    fn start(om: &str, dir: TempDir) -> Self {
+        let child = Command::new(binary())
+            .args(["mount", om])
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mount = Self { child, dir };
+        let deadline = Instant::now() + START_LIMIT;
+        while !mount.is_mounted() {
+            assert!(
+                Instant::now() < deadline,
+                "the second mount did not come up"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        mount
+    }
+
+    fn is_mounted(&self) -> bool {
+        let mounts = fs::read_to_string("/proc/mounts").expect("the list of mounts");
+        mounts.contains(&format!(" {} fuse", self.path().display()))
+    }
+
+    /// The mount point.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Kills its process as `kill -9` does.
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("the end of the process");
+    }
+}
+
+impl Drop for SecondMount {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Fails when nothing is mounted, which is as good.
+        let _ = umount2(self.path(), MntFlags::MNT_DETACH);
     }
 }
 

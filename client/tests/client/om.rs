@@ -125,6 +125,7 @@ impl FakeOm {
                 data_version: file.version,
                 ..Default::default()
             }),
+            leased: false,
         }
     }
 
@@ -205,6 +206,7 @@ impl FakeOm {
             Request::GetExtents(request) => Answer::GetExtents(self.extents(&request)),
             Request::Lookup(request) => Answer::Lookup(LookupResponse {
                 inode: Some(directory(request.dir.unwrap(), &request.name)),
+                absence_leased: false,
             }),
             Request::CreateKeyRequest(_) => Answer::CreateKeyResponse(CreateKeyResponse {
                 id: Some(5),
@@ -358,6 +360,7 @@ fn directory(dir: DirRef, name: &Bytes) -> Inode {
             kind: InodeKind::Directory.into(),
             ..Default::default()
         }),
+        leased: false,
     }
 }
 
