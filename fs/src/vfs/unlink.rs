@@ -37,9 +37,12 @@ impl Vfs {
                 async move { ns.unlink(request).await }
             })
             .await;
-        // Whatever came of it: an answer that was lost may have been a yes.
         let epoch = self.leases.next_epoch();
-        parent.names().lock().remove(name, epoch);
+        match &answer {
+            Ok(_) => parent.names().lock().remove(name, epoch),
+            // The answer may have been lost on its way.
+            Err(_) => parent.names().lock().doubt(name, epoch),
+        }
         let answer = told(&parent, answer, asked, |answer| answer.parent.take())?;
         self.inodes.lost_name(answer.object_id, Some(answer.nlink));
         Ok(())
