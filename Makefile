@@ -16,7 +16,7 @@ help:
 	@echo 'make test    set up, and run every check and test'
 	@echo 'make check   formatting, lints and unit tests: the daily loop'
 	@echo 'make soak    the long tests                             (ROUNDS=50)'
-	@echo 'make bench   Raft commits per second against the disk'
+	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync   (ARGS="--quick")'
 
 setup:
 	@scripts/setup.sh
@@ -44,6 +44,5 @@ test: setup lint deny build
 soak: build
 	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test durability -- --test-threads=1 --nocapture
 
-bench: setup
-	cargo build --workspace --examples
-	"$(CARGO_TARGET_DIR)/debug/examples/commits"
+bench: build
+	"$(CARGO_TARGET_DIR)/debug/ozone-bench" $(ARGS)

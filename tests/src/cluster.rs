@@ -278,14 +278,15 @@ impl Drop for SecondMount {
     }
 }
 
-/// The binary `ozone` of the build that this test belongs to.
+/// The binary `ozone` of the build that this program belongs to: beside it, or, for a test, one
+/// directory up.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let path = test
-        .ancestors()
-        .nth(2)
-        .expect("a target directory")
-        .join("ozone");
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut dir = program.parent().expect("a target directory");
+    if dir.ends_with("deps") {
+        dir = dir.parent().expect("a target directory");
+    }
+    let path = dir.join("ozone");
     assert!(
         path.exists(),
         "{} does not exist: build it first: cargo build --workspace",

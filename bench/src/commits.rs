@@ -1,17 +1,16 @@
 //! Commits per second, against what the disk can do.
 //!
-//! Prints one line per number of members, groups and clients: commits a second, and that as a ratio
-//! of the fdatasyncs a second that one thread gets from the same disk in the same run. A ratio above
-//! one is group commit at work. `commits [directory] [seconds]`.
+//! One line per number of members, groups and clients: commits a second, and that as a ratio of the
+//! fdatasyncs a second that one thread gets from the same disk in the same run. A ratio above one is
+//! group commit at work.
 
-use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ozone_common::disk::{Disk, OpenMode, RealDisk};
 use ozone_raft::{
     ApplyBatch, Group, GroupConfig, HostConfig, Peer, RaftHost, RaftOptions, StateMachine,
     StateMachineError,
@@ -22,7 +21,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
-type AnyResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use crate::error::{BenchError, Result, io_error};
+use crate::machine::fdatasync_rate;
 
 /// Bytes of a command.
 const COMMAND: usize = 256;
@@ -61,26 +61,6 @@ impl StateMachine for Counter {
     }
 }
 
-/// Fdatasyncs a second of one thread that overwrites an allocated file.
-fn raw_syncs(dir: &Path, time: Duration) -> AnyResult<f64> {
-    std::fs::create_dir_all(dir)?;
-    let path = dir.join("raw");
-    let file = RealDisk.open(&path, OpenMode::Truncate)?;
-    let size = 8 << 20;
-    file.zero(0, size)?;
-    file.sync_data()?;
-    let block = [1; COMMAND];
-    let (start, mut count) = (Instant::now(), 0);
-    while start.elapsed() < time {
-        file.write_at(&block, count * COMMAND as u64 % size)?;
-        file.sync_data()?;
-        count += 1;
-    }
-    let rate = count as f64 / start.elapsed().as_secs_f64();
-    std::fs::remove_file(&path)?;
-    Ok(rate)
-}
-
 struct Cluster {
     hosts: Vec<Arc<RaftHost>>,
     peers: Vec<Peer>,
@@ -88,11 +68,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(members: u64, dir: PathBuf) -> AnyResult<Self> {
+    async fn start(members: u64, dir: PathBuf) -> Result<Self> {
         let (mut hosts, mut peers) = (Vec::new(), Vec::new());
         for n in 0..members {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let address = listener.local_addr()?.to_string();
+            let (listener, address) = listen().await.map_err(io_error("listen for", &dir))?;
             let peer = Peer {
                 id: Uuid::from_u64_pair(1, n),
                 address,
@@ -108,7 +87,7 @@ impl Cluster {
     }
 
     /// Opens a group on all members and returns its handle on the one that leads.
-    async fn group(&self, n: u64) -> AnyResult<Arc<Group>> {
+    async fn group(&self, n: u64) -> Result<Arc<Group>> {
         let mut handles = Vec::new();
         for host in &self.hosts {
             let config = GroupConfig {
@@ -123,18 +102,21 @@ impl Cluster {
             );
         }
         let leader = handles[0].wait_for_leader(Duration::from_secs(10)).await?;
-        let at = self
-            .peers
-            .iter()
-            .position(|peer| peer.id == leader.id)
-            .ok_or("no such leader")?;
-        handles[at].propose(Bytes::from_static(b"first")).await?;
-        Ok(handles.swap_remove(at))
+        let led = self.peers.iter().position(|peer| peer.id == leader.id);
+        let handle = handles.swap_remove(led.unwrap_or_default());
+        handle.propose(Bytes::from_static(b"first")).await?;
+        Ok(handle)
     }
 }
 
+async fn listen() -> io::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    Ok((listener, address))
+}
+
 /// Lets clients propose one command after the other, spread over the groups.
-async fn measure(groups: &[Arc<Group>], clients: usize, time: Duration) -> AnyResult<f64> {
+async fn measure(groups: &[Arc<Group>], clients: usize, time: Duration) -> Result<f64> {
     let start = Instant::now();
     let end = start + time;
     let mut tasks = Vec::new();
@@ -147,46 +129,50 @@ async fn measure(groups: &[Arc<Group>], clients: usize, time: Duration) -> AnyRe
                 group.propose(command.clone()).await?;
                 count += 1;
             }
-            AnyResult::Ok(count)
+            Ok::<_, BenchError>(count)
         }));
     }
     let mut total = 0;
     for task in tasks {
-        total += task.await??;
+        total += task.await.map_err(|_| BenchError::Panicked)??;
     }
     Ok(total as f64 / start.elapsed().as_secs_f64())
 }
 
-#[tokio::main]
-async fn main() -> AnyResult<()> {
-    let mut args = std::env::args().skip(1);
-    let dir = args
-        .next()
-        .map_or_else(|| std::env::temp_dir().join("raft-commits"), PathBuf::from);
-    let seconds = args.next().map_or(Ok(3), |s| s.parse::<u64>())?;
+/// Prints a row for each number of members, groups and clients, with logs in `dir`.
+pub(crate) fn run(dir: &Path, seconds: u64) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().map_err(io_error("start threads for", dir))?;
+    std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
     let time = Duration::from_secs(seconds);
-    let raw = raw_syncs(&dir, time)?;
-    println!("one thread, overwriting: {raw:.0} fdatasync/s");
+    let raw = fdatasync_rate(dir, time)?;
+    println!(
+        "{:<8} {:>6} {:>7} {:>11}   of {raw:.0} fdatasync/s",
+        "members", "groups", "clients", "commits/s"
+    );
     for members in [1, 3] {
-        for count in [1, 8] {
-            let run = dir.join(format!("{members}x{count}"));
-            let cluster = Cluster::start(members, run.clone()).await?;
-            let mut groups = Vec::new();
-            for n in 0..count {
-                groups.push(cluster.group(n).await?);
-            }
-            for clients in [1, 64] {
-                let rate = measure(&groups, clients, time).await?;
-                let ratio = rate / raw;
-                println!(
-                    "{members} members, {count} groups, {clients:2} clients: {rate:8.0} commits/s = {ratio:5.2} x fdatasync"
-                );
-            }
-            for host in &cluster.hosts {
-                host.shutdown().await;
-            }
-            std::fs::remove_dir_all(&run)?;
+        for groups in [1, 8] {
+            let dir = dir.join(format!("{members}x{groups}"));
+            runtime.block_on(rows(members, groups, &dir, (raw, time)))?;
+            std::fs::remove_dir_all(&dir).map_err(io_error("remove", &dir))?;
         }
+    }
+    Ok(())
+}
+
+/// The rows of a number of members and groups.
+async fn rows(members: u64, count: u64, dir: &Path, (raw, time): (f64, Duration)) -> Result<()> {
+    let cluster = Cluster::start(members, dir.to_owned()).await?;
+    let mut groups = Vec::new();
+    for n in 0..count {
+        groups.push(cluster.group(n).await?);
+    }
+    for clients in [1, 64] {
+        let rate = measure(&groups, clients, time).await?;
+        let ratio = rate / raw;
+        println!("{members:<8} {count:>6} {clients:>7} {rate:>11.0}   {ratio:.2}");
+    }
+    for host in &cluster.hosts {
+        host.shutdown().await;
     }
     Ok(())
 }
