@@ -113,8 +113,8 @@ const FULL: Sizes = Sizes {
     rounds: 3,
     file_mib: 1024,
     durable_files: 2000,
-    plain_files: 5000,
-    tree_files: 5000,
+    plain_files: 2000,
+    tree_files: 2000,
     raft_seconds: 3,
 };
 

@@ -78,7 +78,7 @@ pub(crate) fn header(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<String
             env!("BENCH_OPT_LEVEL")
         ),
         format!(
-            "amounts      {} MiB, {} durable, {} plain files, trees of {}; median of {} rounds",
+            "amounts      {} MiB, {} durable, {} plain files, trees of {}; medians of rounds: {}",
             sizes.file_mib, sizes.durable_files, sizes.plain_files, sizes.tree_files, sizes.rounds
         ),
     ]

@@ -74,6 +74,18 @@ pub(crate) enum CliError {
         /// Bytes that were to be read.
         size: u64,
     },
+    /// A key that is not what a load test made.
+    #[error("Reference (=first) message digest doesn't match with digest of {key}")]
+    OtherDigest {
+        /// Its name.
+        key: String,
+    },
+    /// A load test of which a part failed; what failed was said before.
+    #[error("One or more freon test is failed.")]
+    LoadTest,
+    /// A part of a command ended with a panic.
+    #[error("a worker ended with a panic")]
+    Panicked,
     /// Standard output cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),

@@ -1,4 +1,4 @@
-//! `ozone sh`: volumes, buckets and keys from a terminal.
+//! `ozone sh`: volumes, buckets and keys from a terminal. `ozone freon`: load.
 //!
 //! Scripts written for Apache Ozone's shell run unchanged: the same addresses, options, JSON, error
 //! lines and exit codes. Successful changes print nothing but what Ozone prints; nothing else ever
@@ -7,7 +7,9 @@
 mod acl;
 mod address;
 mod bucket;
+mod content;
 mod error;
+mod freon;
 mod json;
 mod key;
 mod output;
@@ -19,4 +21,5 @@ mod shell;
 mod usage;
 mod volume;
 
+pub use freon::{FreonArgs, run_freon};
 pub use sh::{ShArgs, run_sh};

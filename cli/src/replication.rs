@@ -39,6 +39,14 @@ pub(crate) struct ReplicationOptions {
 }
 
 impl ReplicationOptions {
+    /// For commands where `-t` says something else.
+    pub(crate) fn of_replicas(replication: Option<String>) -> Self {
+        Self {
+            kind: None,
+            replication,
+        }
+    }
+
     /// What the command line says; none when it says nothing.
     pub(crate) fn explicit(&self) -> Result<Option<Replication>> {
         if self.kind.is_none() && self.replication.is_none() {

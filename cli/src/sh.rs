@@ -52,6 +52,11 @@ pub async fn run_sh(args: ShArgs, config: &Config) -> ExitCode {
     let shell = Shell::new(config);
     let outcome = run(args, &shell).await;
     shell.close().await;
+    exit(outcome)
+}
+
+/// Says on stderr what went wrong, and with which code the process ends.
+pub(crate) fn exit(outcome: Result<()>) -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
@@ -75,16 +80,16 @@ async fn run(args: ShArgs, shell: &Shell<'_>) -> Result<()> {
         Some(Noun::Key {
             command: Some(command),
         }) => command.run(shell).await,
-        Some(Noun::Volume { command: None }) => Err(missing(Some("volume"))),
-        Some(Noun::Bucket { command: None }) => Err(missing(Some("bucket"))),
-        Some(Noun::Key { command: None }) => Err(missing(Some("key"))),
-        None => Err(missing(None)),
+        Some(Noun::Volume { command: None }) => Err(missing::<ShArgs>(Some("volume"))),
+        Some(Noun::Bucket { command: None }) => Err(missing::<ShArgs>(Some("bucket"))),
+        Some(Noun::Key { command: None }) => Err(missing::<ShArgs>(Some("key"))),
+        None => Err(missing::<ShArgs>(None)),
     }
 }
 
 /// The refusal of a group that was given no command, with the commands that it has.
-fn missing(group: Option<&str>) -> CliError {
-    let mut command = ShArgs::command();
+pub(crate) fn missing<A: CommandFactory>(group: Option<&str>) -> CliError {
+    let mut command = A::command();
     command.build();
     let group = match group {
         Some(name) => command.find_subcommand_mut(name),

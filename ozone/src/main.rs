@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ozone_cli::ShArgs;
+use ozone_cli::{FreonArgs, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
@@ -54,6 +54,8 @@ enum Command {
     /// Volumes, buckets and keys.
     #[command(alias = "shell")]
     Sh(ShArgs),
+    /// Load tests.
+    Freon(FreonArgs),
     /// Prints configuration values.
     Getconf(conf::GetconfArgs),
     /// Prints the version.
@@ -103,6 +105,7 @@ async fn run(args: Args) -> ExitCode {
             }
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
+        Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
         Command::Version => {
             version::print();

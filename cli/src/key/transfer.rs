@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use ozone_client::FileReader;
 use ozone_client::objects::NewKey;
 use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -11,11 +10,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::local::LocalTarget;
 use super::{Get, Put, Target};
 use crate::address::Address;
+use crate::content::Content;
 use crate::error::{CliError, Result};
 use crate::shell::Shell;
-
-/// Bytes asked for at a time. The reader fetches ahead by itself.
-const PIECE: u64 = 4 << 20;
 
 /// Stores a file as a key.
 pub(super) async fn put(put: Put, shell: &Shell<'_>) -> Result<()> {
@@ -37,19 +34,17 @@ pub(super) async fn get(get: Get, shell: &Shell<'_>) -> Result<()> {
     let address = Address::parse(&get.target.uri)?;
     let key = address.key()?;
     let target = LocalTarget::find(get.file, key.key, get.force).await?;
-    let content = Content::open(&get.target, &address, shell).await?;
+    let content = open_key(&get.target, &address, shell).await?;
     let failed = |error| CliError::local(target.path())(error);
-    let write = async |file: &mut File| content.copy_to(file, failed).await;
+    let write = async |file: &mut File| copy(content, file, failed).await;
     target.fill(write).await
 }
 
 /// Prints a key.
 pub(super) async fn cat(target: &Target, shell: &Shell<'_>) -> Result<()> {
     let address = Address::parse(&target.uri)?;
-    let content = Content::open(target, &address, shell).await?;
-    content
-        .copy_to(&mut tokio::io::stdout(), CliError::Output)
-        .await
+    let content = open_key(target, &address, shell).await?;
+    copy(content, &mut tokio::io::stdout(), CliError::Output).await
 }
 
 async fn open(path: &Path) -> io::Result<File> {
@@ -60,45 +55,25 @@ async fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A key that is being read.
-struct Content {
-    key: String,
-    size: u64,
-    reader: FileReader,
+async fn open_key(target: &Target, address: &Address, shell: &Shell<'_>) -> Result<Content> {
+    let name = address.key()?;
+    let client = shell.client(address).await?;
+    Content::open(client, name, target.uri.clone()).await
 }
 
-impl Content {
-    async fn open(target: &Target, address: &Address, shell: &Shell<'_>) -> Result<Self> {
-        let name = address.key()?;
-        let objects = shell.client(address).await?.objects();
-        let (info, reader) = objects.get_key(name).await?;
-        let key = target.uri.clone();
-        if info.is_file == Some(false) {
-            return Err(CliError::NotAFile { key });
+/// Writes everything to `out`; `failed` says what `out` is when it fails.
+async fn copy(
+    mut content: Content,
+    out: &mut (impl AsyncWrite + Unpin),
+    failed: impl Fn(io::Error) -> CliError,
+) -> Result<()> {
+    loop {
+        let pieces = content.next().await?;
+        if pieces.is_empty() {
+            return out.flush().await.map_err(failed);
         }
-        let size = info.data_size;
-        Ok(Self { key, size, reader })
-    }
-
-    /// Writes everything to `out`; `failed` says what `out` is when it fails.
-    async fn copy_to(
-        &self,
-        out: &mut (impl AsyncWrite + Unpin),
-        failed: impl Fn(io::Error) -> CliError,
-    ) -> Result<()> {
-        let mut got = 0;
-        while got < self.size {
-            let want = (self.size - got).min(PIECE);
-            let pieces = self.reader.read_pieces(got, want as usize).await?;
-            if pieces.is_empty() {
-                let (key, size) = (self.key.clone(), self.size);
-                return Err(CliError::Short { key, got, size });
-            }
-            for piece in pieces {
-                got += piece.len() as u64;
-                out.write_all(&piece).await.map_err(&failed)?;
-            }
+        for piece in pieces {
+            out.write_all(&piece).await.map_err(&failed)?;
         }
-        out.flush().await.map_err(failed)
     }
 }
