@@ -1,11 +1,12 @@
 //! Raft, once, for everything: OM, SCM and every pipeline of datanodes are state machines behind
 //! one small port, [`StateMachine`].
 //!
-//! A process has one [`RaftHost`]: one network service, one connection per other process, one
-//! fsync thread per disk. A host runs many [`Group`]s. What it promises:
+//! A process has one [`RaftHost`]: one network service, one connection per other process, a few
+//! fsync threads per disk. A host runs many [`Group`]s. What it promises:
 //!
 //! - A proposal that was answered is on disk on a majority and survives any crash of a minority.
-//! - One fsync covers all entries of a group that wait for it.
+//! - One fsync covers all entries of a group that wait for it; groups on one disk are fsynced at the
+//!   same time.
 //! - The log is cut only past what the state machine has flushed, so a state machine needs no
 //!   write-ahead log of its own.
 //! - [`Group::read_barrier`] makes local reads linearizable.

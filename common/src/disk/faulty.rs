@@ -1,18 +1,21 @@
 //! A disk that fails on demand: fsyncs that fail, room that runs out, power that is cut.
 
 mod buffered;
+mod gate;
 mod names;
 
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::buffered::Tracked;
+use self::gate::Gate;
 use self::names::{Names, is_hidden};
 use super::{DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
 
@@ -39,6 +42,7 @@ pub struct FaultyDisk {
 struct Shared {
     buffered: bool,
     state: Mutex<State>,
+    syncs: Gate,
 }
 
 #[derive(Default)]
@@ -137,6 +141,7 @@ impl FaultyDisk {
             shared: Arc::new(Shared {
                 buffered,
                 state: Mutex::default(),
+                syncs: Gate::default(),
             }),
         })
     }
@@ -155,6 +160,21 @@ impl FaultyDisk {
     /// Fsyncs so far, of files and directories.
     pub fn syncs(&self) -> u64 {
         self.shared.state.lock().syncs
+    }
+
+    /// Lets no fsync of a file return, until [`release_syncs`](Self::release_syncs).
+    pub fn hold_syncs(&self) {
+        self.shared.syncs.close();
+    }
+
+    /// Lets all fsyncs return.
+    pub fn release_syncs(&self) {
+        self.shared.syncs.open();
+    }
+
+    /// Whether `count` fsyncs are held at the same time before `limit` is over.
+    pub fn holds_syncs(&self, count: usize, limit: Duration) -> bool {
+        self.shared.syncs.reaches(count, limit)
     }
 
     /// Lets `changes` more (writes, fsyncs, names) happen before the power goes off.
@@ -226,6 +246,7 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let fine = self.shared.changing(Some(self.period))?.count_sync();
+        self.shared.syncs.pass();
         if !fine {
             self.file.lose_pending();
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));

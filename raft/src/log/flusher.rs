@@ -1,9 +1,12 @@
-//! Group commit: one thread per disk writes for all logs on it.
+//! Group commit: the threads of a disk write for all logs on it.
 //!
-//! The thread takes everything that waits, writes it, and makes one fsync per log that serves all
-//! entries of that log. While it is at it, more entries gather for the next round.
+//! A log that has something to do is taken by one thread, which writes everything that waits and
+//! makes one fsync for it. While it is at it, more entries gather for the log's next turn. Logs take
+//! their turns at the same time: the disk serves fsyncs of several files at once in hardly more time
+//! than one, since one flush of its cache covers all that was written before. Within a log
+//! everything happens in the order in which it was asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +18,9 @@ use tokio::sync::oneshot;
 use super::housekeeper::Housekeeper;
 use super::store::Log;
 use crate::types::{Entry, LogId, Types, Vote};
+
+/// Most fsyncs at a time on one disk.
+const MAX_THREADS: usize = 8;
 
 /// Told when an operation is durable, or why it is not.
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
@@ -42,18 +48,30 @@ pub(super) enum Op {
     },
 }
 
-struct Job {
-    log: Arc<Log>,
-    op: Op,
+/// What a log has still to do.
+#[derive(Default)]
+pub(super) struct Pending {
+    ops: Vec<Op>,
+    /// Whether a thread has the log, or will take it.
+    scheduled: bool,
+}
+
+/// Logs that wait for a thread, and the threads.
+#[derive(Default)]
+struct Ready {
+    logs: VecDeque<Arc<Log>>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: Mutex<(Vec<Job>, bool)>,
+    ready: Mutex<Ready>,
     wake: Condvar,
 }
 
-/// The fsync thread of one disk. It ends when this is dropped and all jobs are done.
+/// The fsync threads of one disk. They end when this is dropped and everything is done.
 pub(super) struct Flusher {
     queue: Arc<Queue>,
     pub(super) housekeeper: Arc<Housekeeper>,
@@ -62,74 +80,120 @@ pub(super) struct Flusher {
 impl Flusher {
     fn start() -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let flusher = Self {
-            queue: queue.clone(),
+        queue.ready.lock().threads = 1;
+        queue.clone().start_thread()?;
+        Ok(Self {
+            queue,
             housekeeper: Arc::new(Housekeeper::start()?),
-        };
-        thread::Builder::new()
-            .name("raft-fsync".into())
-            .spawn(move || queue.run())?;
-        Ok(flusher)
+        })
     }
 
     pub(super) fn submit(&self, log: Arc<Log>, op: Op) {
-        self.queue.jobs.lock().0.push(Job { log, op });
-        self.queue.wake.notify_one();
+        {
+            let mut pending = log.pending.lock();
+            pending.ops.push(op);
+            if pending.scheduled {
+                return;
+            }
+            pending.scheduled = true;
+        }
+        self.queue.schedule(log);
     }
 }
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.queue.jobs.lock().1 = true;
-        self.queue.wake.notify_one();
+        self.queue.ready.lock().closed = true;
+        self.queue.wake.notify_all();
     }
 }
 
 impl Queue {
+    fn start_thread(self: Arc<Self>) -> io::Result<()> {
+        thread::Builder::new()
+            .name("raft-fsync".into())
+            .spawn(move || self.run())
+            .map(drop)
+    }
+
+    /// Gives a log to the next thread, a new one when all are at work.
+    fn schedule(self: &Arc<Self>, log: Arc<Log>) {
+        let mut ready = self.ready.lock();
+        ready.logs.push_back(log);
+        if ready.logs.len() <= ready.idle || ready.threads == MAX_THREADS {
+            self.wake.notify_one();
+            return;
+        }
+        ready.threads += 1;
+        drop(ready);
+        if let Err(cause) = self.clone().start_thread() {
+            // Those that run serve it, one after the other.
+            tracing::warn!(%cause, "no further fsync thread");
+            self.ready.lock().threads -= 1;
+        }
+    }
+
     fn run(&self) {
+        while let Some(log) = self.take() {
+            let ops = std::mem::take(&mut log.pending.lock().ops);
+            turn(&log, ops);
+            let mut pending = log.pending.lock();
+            if pending.ops.is_empty() {
+                pending.scheduled = false;
+                continue;
+            }
+            drop(pending);
+            // Behind the others; this thread takes the next.
+            self.ready.lock().logs.push_back(log);
+        }
+    }
+
+    fn take(&self) -> Option<Arc<Log>> {
+        let mut ready = self.ready.lock();
         loop {
-            let jobs = {
-                let mut waiting = self.jobs.lock();
-                while waiting.0.is_empty() {
-                    if waiting.1 {
-                        return;
-                    }
-                    self.wake.wait(&mut waiting);
-                }
-                std::mem::take(&mut waiting.0)
-            };
-            round(jobs);
+            if let Some(log) = ready.logs.pop_front() {
+                return Some(log);
+            }
+            if ready.closed {
+                return None;
+            }
+            ready.idle += 1;
+            self.wake.wait(&mut ready);
+            ready.idle -= 1;
         }
     }
 }
 
-/// What one log has to do in a round.
-struct Turn {
-    log: Arc<Log>,
-    ops: Vec<Op>,
-}
-
-fn round(jobs: Vec<Job>) {
-    let mut turns: Vec<Turn> = Vec::new();
-    let mut places: HashMap<*const Log, usize> = HashMap::new();
-    for Job { log, op } in jobs {
-        let place = *places.entry(Arc::as_ptr(&log)).or_insert_with(|| {
-            turns.push(Turn {
-                log,
-                ops: Vec::new(),
-            });
-            turns.len() - 1
-        });
-        turns[place].ops.push(op);
+/// Does all that waits for a log, with one fsync for entries that follow one another.
+fn turn(log: &Log, ops: Vec<Op>) {
+    let mut waiting = Vec::new();
+    for op in ops {
+        if !matches!(op, Op::Append { .. }) {
+            sync(log, std::mem::take(&mut waiting));
+        }
+        match op {
+            Op::Append { entries, flushed } => {
+                match log.with_writer(|writer| writer.write(&entries)) {
+                    Ok(()) => waiting.push(flushed),
+                    Err(cause) => flushed.io_completed(Err(cause)),
+                }
+            }
+            Op::Vote { vote, done } => {
+                let _ = done.send(log.with_writer(|writer| writer.save_vote(vote)));
+            }
+            Op::Truncate { next, done } => {
+                let _ = done.send(log.with_writer(|writer| writer.truncate(next)));
+            }
+            Op::Purge { upto } => {
+                // A failure shows at the next write.
+                let _ = log.with_writer(|writer| writer.purge(upto));
+            }
+            Op::Barrier { done } => {
+                let _ = done.send(Ok(()));
+            }
+        }
     }
-    // All writes first, so that the disk has them at hand when the first fsync comes.
-    let written: Vec<(Arc<Log>, Vec<IOFlushed<Types>>)> = turns
-        .into_iter()
-        .map(|turn| (turn.log.clone(), turn.write()))
-        .collect();
-    for (log, waiting) in written {
-        sync(&log, waiting);
-    }
+    sync(log, waiting);
 }
 
 fn sync(log: &Log, waiting: Vec<IOFlushed<Types>>) {
@@ -149,42 +213,7 @@ fn copy(cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), cause.to_string())
 }
 
-impl Turn {
-    /// Writes entries; does everything else for good. Returns who waits for an fsync.
-    fn write(self) -> Vec<IOFlushed<Types>> {
-        let Self { log, ops } = self;
-        let mut waiting = Vec::new();
-        for op in ops {
-            if !matches!(op, Op::Append { .. }) {
-                sync(&log, std::mem::take(&mut waiting));
-            }
-            match op {
-                Op::Append { entries, flushed } => {
-                    match log.with_writer(|writer| writer.write(&entries)) {
-                        Ok(()) => waiting.push(flushed),
-                        Err(cause) => flushed.io_completed(Err(cause)),
-                    }
-                }
-                Op::Vote { vote, done } => {
-                    let _ = done.send(log.with_writer(|writer| writer.save_vote(vote)));
-                }
-                Op::Truncate { next, done } => {
-                    let _ = done.send(log.with_writer(|writer| writer.truncate(next)));
-                }
-                Op::Purge { upto } => {
-                    // A failure shows at the next write.
-                    let _ = log.with_writer(|writer| writer.purge(upto));
-                }
-                Op::Barrier { done } => {
-                    let _ = done.send(Ok(()));
-                }
-            }
-        }
-        waiting
-    }
-}
-
-/// The fsync threads of a process, one per device.
+/// The fsync threads of a process, by device.
 #[derive(Default)]
 pub(crate) struct Flushers {
     by_device: Mutex<HashMap<u64, Arc<Flusher>>>,

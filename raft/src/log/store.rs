@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::conf;
-use super::flusher::{Flusher, Flushers, Op};
+use super::flusher::{Flusher, Flushers, Op, Pending};
 use super::recovery::{Recovered, recover};
 use super::segment::Segment;
 use super::state::State;
@@ -35,13 +35,14 @@ pub(crate) struct LogOptions {
     pub(crate) cache_bytes: usize,
 }
 
-/// One log; shared between openraft's tasks and the fsync thread.
+/// One log; shared between openraft's tasks and the fsync threads.
 pub(super) struct Log {
     place: Place,
     cache_bytes: usize,
     state: Mutex<State>,
     segments: Segments,
     writer: Mutex<Writer>,
+    pub(super) pending: Mutex<Pending>,
     flusher: Arc<Flusher>,
 }
 
@@ -130,6 +131,7 @@ impl LogStore {
             state: Mutex::new(state),
             segments,
             writer: Mutex::new(writer),
+            pending: Mutex::default(),
             flusher,
         })))
     }
@@ -161,7 +163,7 @@ impl LogStore {
         self.0.flusher.submit(self.0.clone(), op(done));
         waiting
             .await
-            .map_err(|_| io::Error::other("the fsync thread is gone"))?
+            .map_err(|_| io::Error::other("the fsync threads are gone"))?
     }
 
     /// Looks for entries from `from` on, before `to`.

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod suite;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,12 +44,17 @@ impl Bench {
     }
 
     fn open(&self) -> Result<LogStore, RaftError> {
+        self.open_beside(&Flushers::default())
+    }
+
+    /// Opens it in a process that has other logs too.
+    fn open_beside(&self, flushers: &Flushers) -> Result<LogStore, RaftError> {
         let options = LogOptions {
             disk: self.disk.clone(),
             segment_bytes: self.segment_bytes,
             cache_bytes: 4096,
         };
-        LogStore::open(&self.dir, options, &Flushers::default())
+        LogStore::open(&self.dir, options, flushers)
     }
 
     fn files(&self) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The files of one log, as the fsync thread changes them.
+//! The files of one log, as the fsync threads change them, one at a time.
 //!
 //! Every method leaves the directory in a state that recovery understands, wherever a crash cuts it
 //! short. An error leaves the writer unusable; its log fails for good.

@@ -147,7 +147,7 @@ impl Run {
         self.disk.power_off_after(self.rng.random_range(0..60));
         while self.step().await.is_ok() {}
         self.disk.power_off();
-        // Fails, but not before the fsync thread is done with this log.
+        // Fails, but not before the fsync threads are done with this log.
         let _ = self.log.drain().await;
         let seed = self.rng.random();
         self.disk.crash(Cut::Random(seed)).unwrap();
