@@ -16,6 +16,10 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 /// (`info,ozone_om=debug`).
 pub const LOG_LEVEL_ENV: &str = "OZONE_LOGLEVEL";
 
+/// The log level when nobody sets one. openraft tells of each vote, and of each attempt to reach a
+/// member that is down; what an operator has to know of that, the servers say themselves.
+pub const DEFAULT_LEVEL: &str = "info,openraft=error";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -33,7 +37,7 @@ pub struct LogOptions {
     pub format: LogFormat,
     /// Append to this file; standard error when none.
     pub file: Option<PathBuf>,
-    /// Level when the environment does not set one; `info` when none.
+    /// Level when the environment does not set one; [`DEFAULT_LEVEL`] when none.
     pub level: Option<String>,
 }
 
@@ -105,7 +109,7 @@ pub fn render_metrics(handle: &PrometheusHandle) -> String {
 fn filter(options: &LogOptions) -> Result<EnvFilter, TelemetryError> {
     let from_env = std::env::var(LOG_LEVEL_ENV).ok().filter(|v| !v.is_empty());
     let level = from_env.or_else(|| options.level.clone());
-    let level = level.unwrap_or_else(|| "info".to_owned());
+    let level = level.unwrap_or_else(|| DEFAULT_LEVEL.to_owned());
     EnvFilter::try_new(level.to_lowercase()).map_err(|error| TelemetryError::Level {
         level,
         reason: error.to_string(),

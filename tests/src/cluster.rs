@@ -12,6 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::daemons::is_mounted;
+use crate::wait::wait_for;
+
 /// How long a start may take until the cluster says that it is up.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// Last line of the summary.
@@ -75,11 +78,7 @@ impl Cluster {
 
     /// A cluster that is not started yet.
     pub fn new(options: ClusterOptions) -> Self {
-        assert!(
-            Path::new("/dev/fuse").exists(),
-            "/dev/fuse does not exist: load the kernel's fuse module (modprobe fuse), or pass the \
-             device into the container (--device /dev/fuse --cap-add SYS_ADMIN)"
-        );
+        assert_fuse();
         let temp = tempfile::Builder::new()
             .prefix("ozone-test-")
             .tempdir()
@@ -241,20 +240,11 @@ impl SecondMount {
             .spawn()
             .expect("the binary starts");
         let mount = Self { child, dir };
-        let deadline = Instant::now() + START_LIMIT;
-        while !mount.is_mounted() {
-            assert!(
-                Instant::now() < deadline,
-                "the second mount did not come up"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(START_LIMIT, || match is_mounted(mount.path()) {
+            true => Ok(()),
+            false => Err("the second mount did not come up".to_owned()),
+        });
         mount
-    }
-
-    fn is_mounted(&self) -> bool {
-        let mounts = fs::read_to_string("/proc/mounts").expect("the list of mounts");
-        mounts.contains(&format!(" {} fuse", self.path().display()))
     }
 
     /// The mount point.
@@ -276,6 +266,15 @@ impl Drop for SecondMount {
         // Fails when nothing is mounted, which is as good.
         let _ = umount2(self.path(), MntFlags::MNT_DETACH);
     }
+}
+
+/// Panics where nothing can be mounted.
+pub(crate) fn assert_fuse() {
+    assert!(
+        Path::new("/dev/fuse").exists(),
+        "/dev/fuse does not exist: load the kernel's fuse module (modprobe fuse), or pass the \
+         device into the container (--device /dev/fuse --cap-add SYS_ADMIN)"
+    );
 }
 
 /// The binary `ozone` of the build that this program belongs to: beside it, or, for a test, one

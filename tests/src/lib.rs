@@ -6,11 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod blocks;
 pub mod cluster;
 pub mod content;
 pub mod corrupt;
+pub mod daemons;
+pub mod http;
+pub mod ports;
 pub mod power;
 pub mod shared;
 pub mod shell;
+pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions, Refused};
+pub use daemons::{Daemon, DaemonOptions, Daemons};

@@ -149,12 +149,18 @@ impl Link {
 
     async fn open_append<S>(
         &mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> Result<BoxStream<'static, Result<StreamAppendResult<Types>, RpcError>>, RpcError>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        // openraft waits between attempts inside of the stream of requests. A call to a member that
+        // is down fails before it asks for any, so the first one is taken before the call.
+        let Some(first) = input.next().await else {
+            return Ok(futures::stream::empty().boxed());
+        };
+        let input = futures::stream::iter([first]).chain(input);
         let (group, to) = (self.group.clone(), self.to.clone());
         let requests = input.map(move |rpc| append_request(group.clone(), to.clone(), &rpc));
         let mut client = self.client()?;

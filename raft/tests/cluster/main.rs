@@ -154,6 +154,32 @@ async fn without_a_majority_nothing_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_down_is_tried_again_only_after_a_pause() {
+    const ATTEMPTS: usize = 25;
+    let group = group_id(1);
+    let mut cluster = Cluster::new(3, options()).await;
+    cluster.open_everywhere(group).await;
+    let down = (cluster.leader(group).await + 1) % 3;
+    cluster.members[down].kill().await;
+    // Hangs up on whoever calls.
+    let listener = tokio::net::TcpListener::bind(&cluster.members[down].peer.address)
+        .await
+        .unwrap();
+    cluster.put(group, "k", "1").await;
+    let start = Instant::now();
+    let attempts = async {
+        for _ in 0..ATTEMPTS {
+            listener.accept().await.unwrap();
+        }
+    };
+    let tried = tokio::time::timeout(Duration::from_secs(60), attempts).await;
+    tried.expect("attempts to reach the member");
+    // Heartbeats and entries, with pauses.
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(1), "{ATTEMPTS} in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_handed_over_on_demand() {
     let group = group_id(1);
     let mut cluster = Cluster::new(3, options()).await;
