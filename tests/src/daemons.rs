@@ -210,6 +210,15 @@ impl Daemons {
         &self.site[key]
     }
 
+    /// Takes properties of the site file from another cluster: what starts next talks to that one.
+    pub fn site_of(&mut self, other: &Self, keys: &[&str]) {
+        for key in keys {
+            self.site
+                .insert((*key).to_owned(), other.property(key).to_owned());
+        }
+        self.write_site();
+    }
+
     /// Makes a bucket, and its volume where needed, and gives its directory.
     pub fn bucket(&self, volume: &str, bucket: &str) -> PathBuf {
         let path = self.mountpoint().join(volume).join(bucket);
