@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use ozone_kv::{Db, Overlay, WriteTarget};
-use ozone_proto::namespace::{BucketRow, Change, DirRef, Inode, InodeRow, OrphanRow, VolumeRow};
+use ozone_proto::namespace::{
+    BucketRow, Change, DirRef, Inode, InodeRow, OrphanRow, Replication, VolumeRow,
+};
 use prost::Message;
 
 use crate::error::{OmError, Result, refuse};
@@ -36,6 +38,8 @@ pub struct Apply<'a> {
     pub index: u64,
     /// The leader's clock when it accepted the operation, ns since the epoch.
     pub time_ns: u64,
+    /// The leader's default for data of which neither request nor bucket say how it is kept.
+    pub default_replication: Option<Replication>,
     /// Who asks.
     pub asker: Asker,
     /// What sessions may have cached and is no longer so.

@@ -55,6 +55,7 @@ impl Leader {
     pub async fn propose(&self, mut request: OmRequest) -> Result<OmResponse> {
         request.decided = Some(Decided {
             time_ns: Some(self.clock.wall_ns()),
+            replication: Some(self.default_replication),
         });
         let session = session_of(&request);
         let answer = self.group.propose(request.encode_to_vec().into()).await?;

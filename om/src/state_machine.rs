@@ -98,11 +98,12 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
         uid: context.map_or(0, |c| c.uid()),
         gid: context.map_or(0, |c| c.gid()),
     };
-    let time_ns = request.decided.as_ref().map_or(0, |d| d.time_ns());
+    let decided = request.decided.unwrap_or_default();
     let mut apply = Apply {
         rows: Overlay::new(&*rows),
         index: command.index,
-        time_ns,
+        time_ns: decided.time_ns(),
+        default_replication: decided.replication,
         asker,
         changes: Vec::new(),
     };

@@ -36,6 +36,8 @@ mod generated {
     }
 }
 
+pub mod place;
+
 pub use generated::hadoop::hdds;
 /// Client to OM (`hadoop.ozone`).
 pub use generated::hadoop::ozone as om;

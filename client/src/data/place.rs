@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use ozone_proto::hdds::datanode::DatanodeBlockId;
-use ozone_proto::hdds::{DatanodeDetailsProto, PipelineId};
+use ozone_proto::hdds::DatanodeDetailsProto;
 use ozone_proto::namespace::{BlockLocation, BlockSource};
+use ozone_proto::place::CLIENT_PORT;
 
 use crate::{ClientError, Result};
-
-/// The name of the port on which a datanode serves blocks.
-const PORT: &str = "STANDALONE";
 
 /// A datanode of a pipeline.
 #[derive(Debug, Clone)]
@@ -57,7 +55,7 @@ impl Place {
         Ok(Self {
             container: location.container,
             local: location.local,
-            pipeline: id_text(&pipeline.id),
+            pipeline: pipeline.id.text(),
             token: location.token.clone(),
             members,
         })
@@ -99,43 +97,14 @@ impl Place {
 
 impl Member {
     fn new(details: &DatanodeDetailsProto) -> Result<Self> {
-        let by_name = details.ports.iter().find(|port| port.name == PORT);
-        let Some(port) = by_name else {
-            let what = format!("datanode {} has no {PORT} port", details.host_name);
-            return Err(ClientError::protocol("OM", what));
-        };
-        let host = match details.ip_address.is_empty() {
-            true => details.host_name.as_str(),
-            false => details.ip_address.as_str(),
-        };
-        let address = match host.contains(':') {
-            true => format!("[{host}]:{}", port.value),
-            false => format!("{host}:{}", port.value),
-        };
+        let address = details.address(CLIENT_PORT).ok_or_else(|| {
+            let what = format!("datanode {} has no {CLIENT_PORT} port", details.host_name);
+            ClientError::protocol("OM", what)
+        })?;
         Ok(Self {
-            uuid: uuid_text(details),
+            uuid: details.uuid_text(),
             address: address.into(),
             details: details.clone(),
         })
     }
-}
-
-fn uuid_text(details: &DatanodeDetailsProto) -> String {
-    match (&details.uuid, &details.uuid128) {
-        (Some(uuid), _) => uuid.clone(),
-        (None, Some(id)) => from_halves(id.most_sig_bits, id.least_sig_bits),
-        (None, None) => String::new(),
-    }
-}
-
-fn id_text(id: &PipelineId) -> String {
-    match (&id.id, &id.uuid128) {
-        (Some(id), _) => id.clone(),
-        (None, Some(id)) => from_halves(id.most_sig_bits, id.least_sig_bits),
-        (None, None) => String::new(),
-    }
-}
-
-fn from_halves(most: i64, least: i64) -> String {
-    uuid::Uuid::from_u64_pair(most as u64, least as u64).to_string()
 }

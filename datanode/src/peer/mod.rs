@@ -23,15 +23,12 @@ pub(crate) use forward::Forward;
 pub(crate) use guard::only_datanodes;
 pub(crate) use service::PeerService;
 
+pub(crate) use ozone_proto::place::{CLIENT_PORT, PEER_PORT};
+
 use self::link::Link;
 use crate::chunk::Chunk;
 use crate::container::{Claim, Held};
 use crate::error::{OpError, OpResult};
-
-/// Name of the port on which a datanode answers clients and takes chunks.
-pub(crate) const CLIENT_PORT: &str = "STANDALONE";
-/// Name of the port on which a datanode answers other datanodes.
-pub(crate) const PEER_PORT: &str = "RATIS_SERVER";
 
 /// How long another datanode has for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -40,15 +37,9 @@ const SUSPICION: Duration = Duration::from_secs(5);
 
 /// `host:port` of a datanode's port of that name.
 pub(crate) fn address(member: &DatanodeDetailsProto, port: &str) -> OpResult<String> {
-    let found = member.ports.iter().find(|p| p.name == port);
-    let found = found.ok_or_else(|| {
+    member.address(port).ok_or_else(|| {
         OpError::malformed(format!("datanode {} names no port {port}", member.uuid()))
-    })?;
-    let host = match member.ip_address.is_empty() {
-        true => &member.host_name,
-        false => &member.ip_address,
-    };
-    Ok(format!("{host}:{}", found.value))
+    })
 }
 
 /// Connections to other datanodes.

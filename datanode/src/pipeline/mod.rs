@@ -175,20 +175,8 @@ fn members(info: &hdds::Pipeline) -> OpResult<Vec<Member>> {
 
 /// The id of a pipeline in its message.
 fn id_of(info: &hdds::Pipeline) -> OpResult<Uuid> {
-    let id = info.id.id();
-    if !id.is_empty() {
-        return Uuid::parse_str(id).map_err(|_| bad_id(id));
-    }
-    match &info.id.uuid128 {
-        Some(uuid) => {
-            let (most, least) = (uuid.most_sig_bits, uuid.least_sig_bits);
-            Ok(Uuid::from_u64_pair(
-                most.cast_unsigned(),
-                least.cast_unsigned(),
-            ))
-        }
-        None => Err(bad_id("")),
-    }
+    let id = info.id.text();
+    Uuid::parse_str(&id).map_err(|_| bad_id(&id))
 }
 
 /// Remembers a pipeline and takes part in it. Fine when it is open already.

@@ -106,7 +106,7 @@ fn create_in_bucket(
         mode: request.mode,
         uid: request.uid,
         gid: request.gid,
-        replication: bucket.replication,
+        replication: bucket.replication.or(apply.default_replication),
         owner: apply.asker.user.clone(),
     };
     let mut row = fresh(apply, attributes, parent)?;

@@ -23,7 +23,7 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
     let replication = if asked.factor > 0 {
         Some(asked)
     } else {
-        bucket.replication
+        bucket.replication.or(apply.default_replication)
     };
     let client = apply.next_id()?;
     let inode = InodeRow {

@@ -25,21 +25,16 @@ pub fn info(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
     let (dir, name, found) = key_path::resolve(rows, &root, &args.key_name)?
         .ok_or_else(|| key_path::not_found(&args.key_name))?;
     let mut row = found.row;
-    row.replication = row.replication.or(bucket.replication);
     let place = namespace::inode(&dir, name, super::inode::without_map(row.clone()));
     let names = Names {
         volume: &args.volume_name,
         bucket: &args.bucket_name,
         key: &args.key_name,
     };
-    let mut info = key_info::of(names, row.clone(), Some(place));
     if row.extents_in_table {
-        let (extents, _) = crate::file_map::read(rows, &row, 0, u64::MAX, MAX_PAGE)?;
-        let mut with_map = row;
-        with_map.extents = extents;
-        info.key_location_list = key_info::of(names, with_map, None).key_location_list;
+        row.extents = crate::file_map::read(rows, &row, 0, u64::MAX, MAX_PAGE)?.0;
     }
-    Ok(info)
+    Ok(key_info::of(names, row, Some(place)))
 }
 
 /// ListKeys: directories (with a trailing `/`) and files, in the order of the walk.

@@ -24,13 +24,7 @@ pub(crate) fn pipeline_id(id: PipelineId) -> hdds::PipelineId {
 
 /// The id in a message, in either of its forms.
 pub(crate) fn parse_pipeline_id(id: &hdds::PipelineId) -> Option<PipelineId> {
-    if let Some(text) = &id.id {
-        return text.parse().ok();
-    }
-    let halves = id.uuid128.as_ref()?;
-    let (high, low) = (halves.most_sig_bits, halves.least_sig_bits);
-    let id = uuid::Uuid::from_u64_pair(high.cast_unsigned(), low.cast_unsigned());
-    Some(PipelineId(id))
+    id.text().parse().ok()
 }
 
 /// A pipeline with its members' details, in the order of the members. A member that nobody knows
