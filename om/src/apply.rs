@@ -118,7 +118,7 @@ impl Apply<'_> {
         });
     }
 
-    /// Writes an inode's row back to where it was found.
+    /// Writes an inode's row back to where it was found, as a change of the inode.
     pub fn store(&mut self, slot: &Slot, row: &InodeRow) -> Result<()> {
         self.inode_changed(row.object_id);
         let row = InodeRow {
@@ -126,6 +126,11 @@ impl Apply<'_> {
             update_id: self.index,
             ..row.clone()
         };
+        self.store_unchanged(slot, row)
+    }
+
+    /// As [`store`](Self::store), for what nobody can see to be a change.
+    pub fn store_unchanged(&mut self, slot: &Slot, row: InodeRow) -> Result<()> {
         match slot {
             Slot::Root => self.put(tables::META, tables::ROOT_KEY, &row),
             Slot::Volume(name) => {

@@ -28,6 +28,9 @@ pub enum OmError {
     /// SCM could not give what was needed.
     #[error("SCM: {0}")]
     Scm(String),
+    /// A datanode did not take what the OM wrote.
+    #[error("datanode: {0}")]
+    Datanode(String),
     /// The Raft group failed.
     #[error(transparent)]
     Raft(#[from] ozone_raft::RaftError),
@@ -50,7 +53,7 @@ impl OmError {
         match self {
             Self::Refused { status, .. } => *status,
             Self::NotLeader { .. } => Status::NotLeader,
-            Self::Scm(_) => Status::KeyAllocationError,
+            Self::Scm(_) | Self::Datanode(_) => Status::KeyAllocationError,
             Self::Raft(_) => Status::RatisError,
             Self::Storage(_) | Self::Start(_) => Status::InternalError,
         }
@@ -67,6 +70,8 @@ impl OmError {
 
 /// Shorthands for the refusals that many operations share.
 pub mod refuse {
+    use ozone_proto::namespace::BlockSource;
+
     use super::{OmError, Status};
 
     /// Nothing has that name.
@@ -98,6 +103,17 @@ pub mod refuse {
         OmError::refused(
             Status::DirectoryNotFound,
             format!("directory {id} does not exist"),
+        )
+    }
+
+    /// The block is in no file and no session writes to it: it may be freed at any time.
+    pub fn block(block: &BlockSource) -> OmError {
+        OmError::refused(
+            Status::Stale,
+            format!(
+                "block {}/{} is not open for writing",
+                block.container, block.local
+            ),
         )
     }
 

@@ -63,24 +63,43 @@ pub fn overlay(map: &mut Vec<Extent>, new: Extent) {
 
 /// Joins the extent at `at` with its right neighbour when the two are one run of one block.
 fn join(map: &mut Vec<Extent>, at: usize) {
-    let Some(right) = map.get(at + 1) else { return };
-    let left = &map[at];
-    if end(left) != right.file_offset {
-        return;
+    if let Some([left, right]) = map.get_mut(at..at + 2)
+        && absorb(left, right)
+    {
+        map.remove(at + 1);
     }
-    let (Some(Source::Block(a)), Some(Source::Block(b))) = (&left.source, &right.source) else {
-        return;
+}
+
+/// Makes `left` longer by `right` when the two are one run of one block.
+fn absorb(left: &mut Extent, right: &Extent) -> bool {
+    let reach = (end(left), left.length);
+    let (Some(Source::Block(a)), Some(Source::Block(b))) = (&mut left.source, &right.source) else {
+        return false;
     };
-    if (a.container, a.local) != (b.container, b.local) || a.offset + left.length != b.offset {
-        return;
+    let one_block = (a.container, a.local) == (b.container, b.local);
+    if !one_block || (reach.0, a.offset + reach.1) != (right.file_offset, b.offset) {
+        return false;
     }
-    let bcsid = a.bcsid.max(b.bcsid);
-    let length = right.length;
-    map.remove(at + 1);
-    map[at].length += length;
-    if let Some(Source::Block(block)) = &mut map[at].source {
-        block.bcsid = bcsid;
+    a.bcsid = a.bcsid.max(b.bcsid);
+    left.length += right.length;
+    true
+}
+
+/// Gives extents another source where `moved` knows one; neighbours that become one run are joined.
+/// Returns how many were changed.
+pub fn rehome(map: &mut Vec<Extent>, moved: impl Fn(&Extent) -> Option<Source>) -> usize {
+    let mut changed = 0;
+    let old = std::mem::take(map);
+    for mut extent in old {
+        if let Some(source) = moved(&extent) {
+            extent.source = Some(source);
+            changed += 1;
+        }
+        if !map.last_mut().is_some_and(|last| absorb(last, &extent)) {
+            map.push(extent);
+        }
     }
+    changed
 }
 
 /// The pieces of the map that lie in `[from, to)`.

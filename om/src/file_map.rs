@@ -2,16 +2,19 @@
 //! each [`SEGMENT`] of the file. A commit rewrites the rows that it touches and no others, so it
 //! costs what it changes and not what the file holds.
 //!
-//! Every change here keeps `blockRefTable` true in the same batch: a block that the last extent of
-//! the last file leaves is queued to be freed, unless a session is still writing to it.
+//! An inline value never reaches over a border between two rows of the table, so that each row can
+//! tell alone whether it is still needed. What a change adds or takes away is counted in
+//! [`crate::block_refs`], in the same batch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use ozone_proto::namespace::{
-    BlockRefRow, Extent, ExtentSegment, FreedBlockRow, InodeRow, OpenBlockRow, extent::Source,
+    BlockSource, Extent, ExtentSegment, FoldPiece, InlineSource, InodeRow, extent::Source,
 };
 
 use crate::apply::Apply;
+use crate::block_refs::RefChange;
 use crate::error::{OmError, Result};
 use crate::extents;
 use crate::namespace::ROW_VERSION;
@@ -71,6 +74,30 @@ fn segment_of(key: &[u8]) -> Result<u64> {
         .ok_or_else(|| OmError::Storage("extentTable: bad key".into()))
 }
 
+/// The bytes of an inline extent of `length` bytes.
+pub fn inline_bytes(
+    rows: &impl Rows,
+    object: u64,
+    inline: &InlineSource,
+    length: usize,
+) -> Result<Bytes> {
+    let fault = |what| {
+        OmError::Storage(format!(
+            "inlineTable {what} {} of inode {object}",
+            inline.id
+        ))
+    };
+    let value = rows
+        .get_raw(tables::INLINE, &tables::number_key(&[object, inline.id]))?
+        .ok_or_else(|| fault("lacks"))?;
+    let value = Bytes::from(value);
+    let from = inline.offset as usize;
+    if value.len() < from + length {
+        return Err(fault("has too few bytes in"));
+    }
+    Ok(value.slice(from..from + length))
+}
+
 /// One change of a file's map.
 #[derive(Debug, Default)]
 pub struct Change {
@@ -124,7 +151,8 @@ fn spill(apply: &mut Apply<'_>, row: &mut InodeRow) {
     }
 }
 
-fn by_segment(extent: &Extent) -> impl Iterator<Item = (u64, Extent)> {
+/// The pieces of an extent by the rows of the table that they belong to.
+pub fn by_segment(extent: &Extent) -> impl Iterator<Item = (u64, Extent)> {
     let first = extent.file_offset / SEGMENT;
     let last = extents::end(extent).saturating_sub(1) / SEGMENT;
     let extent = extent.clone();
@@ -214,6 +242,56 @@ fn existing_segments(apply: &Apply<'_>, object: u64, from: u64, to: u64) -> Resu
     }
 }
 
+/// Inline extents that `pieces` cover become extents of `block`, wherever the file still has them.
+/// The file's bytes stay what they are. Returns how many extents changed.
+pub fn fold(
+    apply: &mut Apply<'_>,
+    row: &mut InodeRow,
+    block: &BlockSource,
+    pieces: &[FoldPiece],
+) -> Result<usize> {
+    let mut by_id: HashMap<u64, Vec<&FoldPiece>> = HashMap::new();
+    for piece in pieces {
+        by_id.entry(piece.id).or_default().push(piece);
+    }
+    let moved = |extent: &Extent| {
+        let Some(Source::Inline(inline)) = &extent.source else {
+            return None;
+        };
+        // Pieces of an inline value only ever shrink, so one that was there holds what is left.
+        let from = u64::from(inline.offset);
+        let piece = by_id.get(&inline.id)?.iter().find(|p| {
+            let start = u64::from(p.offset);
+            start <= from && from + extent.length <= start + p.length
+        })?;
+        let offset = piece.block_offset + (from - u64::from(piece.offset));
+        Some(Source::Block(BlockSource { offset, ..*block }))
+    };
+    let mut refs = RefChange::default();
+    let mut changed = 0;
+    if row.extents_in_table {
+        for segment in segments_of(pieces) {
+            let key = tables::number_key(&[row.object_id, segment]);
+            let old: ExtentSegment = apply.get(tables::EXTENT, &key)?.unwrap_or_default();
+            let mut map = old.extents;
+            refs.leaves(&map);
+            changed += extents::rehome(&mut map, moved);
+            refs.enters(&map);
+            put_segment(apply, row.object_id, segment, map);
+        }
+    } else {
+        refs.leaves(&row.extents);
+        changed = extents::rehome(&mut row.extents, moved);
+        refs.enters(&row.extents);
+    }
+    refs.write(apply, row.object_id)?;
+    Ok(changed)
+}
+
+fn segments_of(pieces: &[FoldPiece]) -> BTreeSet<u64> {
+    pieces.iter().map(|p| p.file_offset / SEGMENT).collect()
+}
+
 /// Gives up up to `limit` rows of a deleted file's map; true when nothing is left of it.
 pub fn give_up(apply: &mut Apply<'_>, row: &mut InodeRow, limit: usize) -> Result<bool> {
     let mut refs = RefChange::default();
@@ -232,129 +310,4 @@ pub fn give_up(apply: &mut Apply<'_>, row: &mut InodeRow, limit: usize) -> Resul
     }
     refs.write(apply, row.object_id)?;
     Ok(done)
-}
-
-/// By how much the references of one file change.
-#[derive(Default)]
-struct RefChange {
-    /// (container, local) -> extents, bytes.
-    blocks: BTreeMap<(u64, u64), (i64, i64)>,
-    inline_before: BTreeSet<u64>,
-    inline_after: BTreeSet<u64>,
-}
-
-impl RefChange {
-    fn leaves(&mut self, map: &[Extent]) {
-        self.count(map, -1);
-    }
-
-    fn enters(&mut self, map: &[Extent]) {
-        self.count(map, 1);
-    }
-
-    fn count(&mut self, map: &[Extent], sign: i64) {
-        for extent in map {
-            match &extent.source {
-                Some(Source::Block(block)) => {
-                    let change = self
-                        .blocks
-                        .entry((block.container, block.local))
-                        .or_default();
-                    change.0 += sign;
-                    change.1 += sign * extent.length as i64;
-                }
-                Some(Source::Inline(inline)) => {
-                    let side = if sign < 0 {
-                        &mut self.inline_before
-                    } else {
-                        &mut self.inline_after
-                    };
-                    side.insert(inline.id);
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn write(self, apply: &mut Apply<'_>, object: u64) -> Result<()> {
-        for id in self.inline_before.difference(&self.inline_after) {
-            apply.delete(tables::INLINE, &tables::number_key(&[object, *id]));
-        }
-        for ((container, local), (extents, bytes)) in self.blocks {
-            if (extents, bytes) == (0, 0) {
-                continue;
-            }
-            let key = tables::number_key(&[container, local, object]);
-            let old: BlockRefRow = apply.get(tables::BLOCK_REF, &key)?.unwrap_or_default();
-            let row = BlockRefRow {
-                version: ROW_VERSION,
-                extents: old.extents.saturating_add_signed(extents),
-                bytes: old.bytes.saturating_add_signed(bytes),
-            };
-            if row.extents > 0 {
-                apply.put(tables::BLOCK_REF, &key, &row);
-                continue;
-            }
-            apply.delete(tables::BLOCK_REF, &key);
-            free_if_unused(apply, container, local)?;
-        }
-        Ok(())
-    }
-}
-
-/// Queues a block to be freed when no file refers to it and no session writes to it.
-pub fn free_if_unused(apply: &mut Apply<'_>, container: u64, local: u64) -> Result<()> {
-    let block = tables::number_key(&[container, local]);
-    if apply.any(tables::BLOCK_REF, &block)?
-        || apply
-            .get_raw(tables::OPEN_BLOCK, &open_key(container, local))?
-            .is_some()
-    {
-        return Ok(());
-    }
-    let row = FreedBlockRow {
-        version: ROW_VERSION,
-        freed_ms: apply.time_ms(),
-    };
-    apply.put(tables::FREED_BLOCK, &block, &row);
-    Ok(())
-}
-
-/// Key of a block that a session writes to, found by the block alone.
-fn open_key(container: u64, local: u64) -> Vec<u8> {
-    tables::number_key(&[0, container, local])
-}
-
-/// Notes that `session` writes to the block.
-pub fn open_block(apply: &mut Apply<'_>, session: u64, container: u64, local: u64) {
-    let row = OpenBlockRow {
-        version: ROW_VERSION,
-        session,
-        allocated_ms: apply.time_ms(),
-    };
-    apply.put(tables::OPEN_BLOCK, &open_key(container, local), &row);
-    apply.put(
-        tables::OPEN_BLOCK,
-        &tables::number_key(&[session, container, local]),
-        &row,
-    );
-}
-
-/// The session writes no more to the block.
-pub fn close_block(apply: &mut Apply<'_>, session: u64, container: u64, local: u64) -> Result<()> {
-    let mine = tables::number_key(&[session, container, local]);
-    if apply.get_raw(tables::OPEN_BLOCK, &mine)?.is_none() {
-        return Ok(());
-    }
-    apply.delete(tables::OPEN_BLOCK, &mine);
-    apply.delete(tables::OPEN_BLOCK, &open_key(container, local));
-    free_if_unused(apply, container, local)
-}
-
-/// Whether a commit may refer to the block: it is being written or is part of a file.
-pub fn may_refer(apply: &Apply<'_>, container: u64, local: u64) -> Result<bool> {
-    Ok(apply
-        .get_raw(tables::OPEN_BLOCK, &open_key(container, local))?
-        .is_some()
-        || apply.any(tables::BLOCK_REF, &tables::number_key(&[container, local]))?)
 }

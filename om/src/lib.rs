@@ -5,10 +5,13 @@
 
 pub mod apply;
 pub mod background;
+pub mod block_refs;
+pub mod block_writer;
 pub mod blocks;
 pub mod error;
 pub mod extents;
 pub mod file_map;
+pub mod fold_queue;
 pub mod key_info;
 pub mod key_path;
 pub mod layout;

@@ -165,7 +165,7 @@ impl Runner {
         let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
         match self
             .leader
-            .read(move |rows| reads::answer(&asked, rows))
+            .read(move |store| reads::answer(&asked, &store.view()))
             .await?
         {
             Answer::Done(reply) => Ok(*reply),

@@ -20,7 +20,8 @@ use ozone_rpc::server::{Listener, ListenerIdentity, ServerHandle};
 use tonic::service::Routes;
 use uuid::Uuid;
 
-use crate::background::{Reclaim, SessionWatch};
+use crate::background::{Fold, Reclaim, SessionWatch};
+use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
 use crate::layout::{ClusterIdentity, Layout};
@@ -215,6 +216,10 @@ impl OmServer {
             .map_err(start)?;
         workers.spawn(refresh);
         workers.spawn(SessionWatch(runner.clone()));
+        workers.spawn(Fold {
+            runner: runner.clone(),
+            writer: BlockWriter { channels },
+        });
         workers.spawn(Reclaim {
             runner: runner.clone(),
             interval,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ozone_kv::{Db, DbOptions, KvError, Overlay, ReadView, TableSpec, key_after};
+use ozone_kv::{Db, DbOptions, KvError, Overlay, ReadView, Snapshot, TableSpec, key_after};
 
 use crate::apply::Batched;
 use crate::error::{OmError, Result};
@@ -19,6 +19,7 @@ const QUEUES: &[Table] = &[
     tables::DELETED_DIRECTORY,
     tables::FREED_BLOCK,
     tables::REPLY,
+    tables::FOLD,
 ];
 
 /// Between looks at whether readers are done with a database that is to be closed.
@@ -78,6 +79,11 @@ impl Store {
         self.db.write(&changes.into_batch(), false).map_err(fault)
     }
 
+    /// The rows as of now, whatever is written meanwhile.
+    pub fn view(&self) -> View<'_> {
+        View(self.db.snapshot())
+    }
+
     /// Everything written so far is on disk when this returns.
     pub fn flush(&self) -> Result<()> {
         self.db.flush().map_err(fault)
@@ -86,6 +92,25 @@ impl Store {
     /// A hard-linked copy at `path`.
     pub fn checkpoint(&self, path: &Path) -> Result<()> {
         self.db.checkpoint(path).map_err(fault)
+    }
+}
+
+/// The rows as of one moment: what several of them say together is true.
+pub struct View<'a>(Snapshot<'a>);
+
+impl Rows for View<'_> {
+    fn get_raw(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        get(&self.0, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        scan(&self.0, table, prefix, after, limit)
     }
 }
 

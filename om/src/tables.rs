@@ -44,6 +44,8 @@ tables! {
     EXTENT = "extentTable";
     /// object id, inline id (8 bytes each, big endian) -> the bytes
     INLINE = "inlineTable";
+    /// 0, due time in ms, object id (8 bytes each, big endian) -> empty; and 1, object id -> FoldRow
+    FOLD = "inlineFoldTable";
     /// container, local id, object id (8 bytes each, big endian) -> BlockRefRow
     BLOCK_REF = "blockRefTable";
     /// session, container, local id (8 bytes each, big endian) -> OpenBlockRow; and once more under

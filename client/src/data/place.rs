@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ozone_proto::hdds::datanode::DatanodeBlockId;
 use ozone_proto::hdds::DatanodeDetailsProto;
+use ozone_proto::hdds::datanode::DatanodeBlockId;
 use ozone_proto::namespace::{BlockLocation, BlockSource};
 use ozone_proto::place::CLIENT_PORT;
 

@@ -1,5 +1,7 @@
 //! What the leader does on its own: gives up silent sessions, takes apart what was deleted, hands
-//! freed blocks to SCM. All of it is bounded pieces of work, put into the log like any request.
+//! freed blocks to SCM, folds inline bytes into blocks. All of it is bounded pieces of work, put into the log like any request.
+
+mod fold;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::error::Result;
 use crate::rows::{Rows, decode};
 use crate::runner::{Runner, own_request};
 use crate::tables::{self, Table};
+
+pub use fold::Fold;
 
 /// Deleted files or directories taken up by one command.
 const KEYS: usize = 200;

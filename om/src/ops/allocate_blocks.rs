@@ -6,18 +6,20 @@ use ozone_proto::namespace::{AllocateBlocksRequest, AllocateBlocksResponse, Repl
 use crate::apply::Apply;
 use crate::error::{Result, refuse};
 use crate::leader::Leader;
-use crate::{file_map, namespace};
+use crate::{block_refs, namespace};
 
 /// Blocks that one request may ask for.
 const MAX_BLOCKS: u32 = 64;
 
 /// Leader: gets the blocks from SCM and fills them in.
 pub async fn prepare(request: &mut AllocateBlocksRequest, leader: &Leader) -> Result<()> {
-    let dir = *namespace::dir_of(request.bucket.as_ref())?;
     let count = request.count.clamp(1, MAX_BLOCKS);
     let replication = match request.replication {
         Some(replication) => replication,
-        None => bucket_replication(leader, dir).await?,
+        None => {
+            let dir = *namespace::dir_of(request.bucket.as_ref())?;
+            bucket_replication(leader, dir).await?
+        }
     };
     let exclude = request.exclude.take();
     request.allocated = leader
@@ -48,7 +50,7 @@ pub fn apply(
         return Err(refuse::invalid("blocks are handed to sessions"));
     }
     for block in &request.allocated {
-        file_map::open_block(apply, request.session, block.container, block.local);
+        block_refs::open_block(apply, request.session, block.container, block.local);
     }
     Ok(AllocateBlocksResponse {
         blocks: request.allocated.clone(),

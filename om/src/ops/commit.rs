@@ -1,6 +1,7 @@
 //! Commit: written bytes become part of a file. They are on the datanodes' disks already, or ride
 //! in this command as inline extents.
 
+use bytes::Bytes;
 use ozone_proto::namespace::{CommitRequest, CommitResponse, Extent, InodeKind, extent::Source};
 use ozone_proto::om::Status;
 
@@ -9,8 +10,8 @@ use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
 use crate::namespace::{self, Slot};
 use crate::rows::Rows;
-use crate::tables;
 use crate::unlink::replicated;
+use crate::{block_refs, fold_queue, tables};
 
 /// Bytes that one commit may carry inline.
 pub const MAX_INLINE: usize = 64 << 10;
@@ -38,6 +39,7 @@ pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitRes
     }
     let extents = keep_inline(apply, row.object_id, &request.extents)?;
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    fold_queue::add(apply, dir, &place.name, row.object_id, &extents)?;
     let holes = request
         .holes
         .iter()
@@ -76,9 +78,9 @@ pub fn check_session(apply: &Apply<'_>, session: u64) -> Result<()> {
 /// Files the inline bytes of the extents and checks that blocks may be referred to.
 /// Returns the extents as they are kept.
 pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Result<Vec<Extent>> {
-    let mut inline_bytes = 0;
+    let mut inline = Inline::default();
     let mut kept = Vec::with_capacity(extents.len());
-    for (n, extent) in extents.iter().enumerate() {
+    for extent in extents {
         if extent.length == 0
             || extent
                 .file_offset
@@ -89,36 +91,61 @@ pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Re
                 "an extent lies outside of what a file can hold",
             ));
         }
-        let mut extent = extent.clone();
-        match &mut extent.source {
+        match &extent.source {
             Some(Source::Block(block)) => {
-                if !file_map::may_refer(apply, block.container, block.local)? {
-                    let message = format!(
-                        "block {}/{} is not open for writing",
-                        block.container, block.local
-                    );
-                    return Err(OmError::refused(Status::Stale, message));
+                if !block_refs::may_refer(apply, block.container, block.local)? {
+                    return Err(refuse::block(block));
                 }
+                kept.push(extent.clone());
             }
-            Some(Source::Inline(inline)) => {
-                let data = std::mem::take(&mut inline.data);
-                inline_bytes += data.len();
-                if data.len() as u64 != extent.length || inline_bytes > MAX_INLINE {
-                    return Err(refuse::invalid(format!(
-                        "inline extents carry their bytes, {MAX_INLINE} at most"
-                    )));
-                }
-                inline.id = apply.index << 16 | n as u64;
-                inline.offset = 0;
-                apply.put_raw(
-                    tables::INLINE,
-                    &tables::number_key(&[object, inline.id]),
-                    data.to_vec(),
-                );
-            }
+            Some(Source::Inline(_)) => inline.keep(apply, object, extent, &mut kept)?,
             None => return Err(refuse::invalid("an extent without a source")),
         }
-        kept.push(extent);
     }
     Ok(kept)
+}
+
+/// The inline values of one command.
+#[derive(Default)]
+struct Inline {
+    bytes: usize,
+    values: u64,
+}
+
+impl Inline {
+    /// Files the bytes of one extent, a value for each row of the map that it touches.
+    fn keep(
+        &mut self,
+        apply: &mut Apply<'_>,
+        object: u64,
+        extent: &Extent,
+        kept: &mut Vec<Extent>,
+    ) -> Result<()> {
+        let mut extent = extent.clone();
+        let data = match &mut extent.source {
+            Some(Source::Inline(inline)) => {
+                inline.offset = 0;
+                std::mem::take(&mut inline.data)
+            }
+            _ => Bytes::new(),
+        };
+        self.bytes += data.len();
+        if data.len() as u64 != extent.length || self.bytes > MAX_INLINE {
+            return Err(refuse::invalid(format!(
+                "inline extents carry their bytes, {MAX_INLINE} at most"
+            )));
+        }
+        for (_, mut piece) in file_map::by_segment(&extent) {
+            if let Some(Source::Inline(inline)) = &mut piece.source {
+                let from = std::mem::take(&mut inline.offset) as usize;
+                inline.id = apply.index << 16 | self.values;
+                let value = data[from..from + piece.length as usize].to_vec();
+                let key = tables::number_key(&[object, inline.id]);
+                apply.put_raw(tables::INLINE, &key, value);
+            }
+            self.values += 1;
+            kept.push(piece);
+        }
+        Ok(())
+    }
 }

@@ -15,7 +15,7 @@ use crate::key_path;
 use crate::namespace;
 use crate::rows::Rows;
 use crate::unlink::replicated;
-use crate::{tables, unlink};
+use crate::{fold_queue, tables, unlink};
 
 /// Applies the request.
 pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<CommitKeyResponse> {
@@ -46,6 +46,7 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
         unlink::drop_name(apply, &dir, name, old, &args.keep_for)?;
     }
     enter(apply, &dir, name, &row)?;
+    fold_queue::add(apply, &dir, name, row.object_id, &row.extents)?;
     apply.account(&dir, 0, replicated(&row, row.allocated as i64))?;
     apply.delete(tables::OPEN_KEY, &open);
     Ok(CommitKeyResponse {})

@@ -6,6 +6,7 @@ pub mod bucket_create;
 pub mod bucket_delete;
 pub mod commit;
 pub mod create;
+pub mod fold;
 pub mod key_commit;
 pub mod key_create;
 pub mod key_delete;
@@ -53,7 +54,7 @@ pub fn is_change(body: &Body) -> bool {
 
 /// Whether only the OM itself may send the request.
 pub fn is_internal(body: &Body) -> bool {
-    matches!(body, Body::DropOrphans(_) | Body::Purge(_))
+    matches!(body, Body::DropOrphans(_) | Body::Purge(_) | Body::Fold(_))
         || matches!(body, Body::CloseSession(close) if close.expired)
 }
 
@@ -124,6 +125,7 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::CloseSession(r) => session::close(r, ctx).map(Reply::CloseSession),
         Body::DropOrphans(r) => session::drop_orphans(r, ctx).map(Reply::CloseSession),
         Body::Purge(r) => purge::apply(r, ctx).map(Reply::Purge),
+        Body::Fold(r) => fold::apply(r, ctx).map(Reply::Fold),
         Body::ReleaseBlocks(r) => session::release_blocks(r, ctx).map(Reply::ReleaseBlocks),
         _ => Err(refuse::invalid(
             "the request cannot be applied: it changes nothing, or is not served yet",

@@ -8,7 +8,7 @@ use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found, ROW_VERSION};
 use crate::rows::Rows;
-use crate::{tables, unlink};
+use crate::{fold_queue, tables, unlink};
 
 /// Deeper than any path the kernel passes on (4096 bytes of names of one byte).
 const MAX_DEPTH: usize = 4096;
@@ -60,7 +60,7 @@ pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameRes
     let id = source.row.object_id;
     let directory = namespace::is_dir(&source.row);
     let row = take(apply, &moves.from, moves.from_name, &source)?;
-    give(apply, &moves.to, moves.to_name, id, row);
+    give(apply, &moves.to, moves.to_name, id, row)?;
     let across = directory && from.parent_id != to.parent_id;
     apply.touch_directory(&from, -i32::from(across))?;
     apply.touch_directory(&to, i32::from(across))?;
@@ -178,7 +178,7 @@ fn take(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Resu
 }
 
 /// Puts a taken row under another name.
-fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow) {
+fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow) -> Result<()> {
     apply.name_changed(dir, name);
     if namespace::is_dir(&row) {
         let place = PlaceRow {
@@ -194,7 +194,9 @@ fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow
         apply.put(tables::DIRECTORY, &key(dir, name), &row);
     } else {
         apply.put(tables::FILE, &key(dir, name), &row);
+        fold_queue::moved(apply, dir, name, &row)?;
     }
+    Ok(())
 }
 
 /// The inode under the new name has changed, as its ctime says.
@@ -220,8 +222,8 @@ fn exchange(
         i32::from(namespace::is_dir(&source.row)) - i32::from(namespace::is_dir(&target.row));
     let row_a = take(apply, &moves.from, moves.from_name, &source)?;
     let row_b = take(apply, &moves.to, moves.to_name, &target)?;
-    give(apply, &moves.to, moves.to_name, a, row_a);
-    give(apply, &moves.from, moves.from_name, b, row_b);
+    give(apply, &moves.to, moves.to_name, a, row_a)?;
+    give(apply, &moves.from, moves.from_name, b, row_b)?;
     let shift = if moves.from.parent_id == moves.to.parent_id {
         0
     } else {

@@ -10,7 +10,7 @@ use crate::apply::Apply;
 use crate::error::Result;
 use crate::namespace::ROW_VERSION;
 use crate::rows::Rows;
-use crate::{file_map, tables, unlink};
+use crate::{block_refs, tables, unlink};
 
 /// Silence after which a session is given up, milliseconds.
 pub const LEASE_MS: u64 = 10_000;
@@ -38,9 +38,14 @@ pub fn open(
     })
 }
 
-/// Applies CloseSession: everything that the session holds is given up.
+/// Applies CloseSession.
 pub fn close(request: &CloseSessionRequest, apply: &mut Apply<'_>) -> Result<CloseSessionResponse> {
-    let session = request.session;
+    end(apply, request.session)?;
+    Ok(CloseSessionResponse {})
+}
+
+/// Gives up everything that the session holds.
+pub fn end(apply: &mut Apply<'_>, session: u64) -> Result<()> {
     let prefix = tables::number_key(&[session]);
     apply.delete(tables::SESSION, &prefix);
     loop {
@@ -56,11 +61,11 @@ pub fn close(request: &CloseSessionRequest, apply: &mut Apply<'_>) -> Result<Clo
         let blocks = apply.scan(tables::OPEN_BLOCK, &prefix, None, PAGE)?;
         for (key, _) in &blocks {
             if let Some([_, container, local]) = tables::parse_number_key::<3>(key) {
-                file_map::close_block(apply, session, container, local)?;
+                block_refs::close_block(apply, session, container, local)?;
             }
         }
         if blocks.len() < PAGE {
-            return Ok(CloseSessionResponse {});
+            return Ok(());
         }
     }
 }
@@ -105,7 +110,7 @@ pub fn release_blocks(
         container, local, ..
     } in &request.blocks
     {
-        file_map::close_block(apply, request.session, *container, *local)?;
+        block_refs::close_block(apply, request.session, *container, *local)?;
     }
     Ok(ReleaseBlocksResponse {})
 }

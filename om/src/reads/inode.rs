@@ -1,16 +1,14 @@
 //! Reads by inode: Lookup, GetAttr, Open, GetExtents.
 
-use bytes::Bytes;
 use ozone_proto::namespace::{
     Extent, GetAttrRequest, GetAttrResponse, GetExtentsRequest, GetExtentsResponse, Inode,
     InodeRef, InodeRow, LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
 };
 
-use crate::error::{OmError, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::file_map;
 use crate::namespace;
 use crate::rows::Rows;
-use crate::tables;
 
 /// Extents in one answer at most.
 const MAX_EXTENTS: u32 = 10_000;
@@ -99,19 +97,7 @@ fn fill_inline(extents: &mut [Extent], object: u64, rows: &impl Rows) -> Result<
         if n > 0 && bytes + length > MAX_INLINE_BYTES {
             return Ok(Some(n));
         }
-        let value = rows
-            .get_raw(tables::INLINE, &tables::number_key(&[object, inline.id]))?
-            .ok_or_else(|| {
-                OmError::Storage(format!("inlineTable lacks {} of inode {object}", inline.id))
-            })?;
-        let from = inline.offset as usize;
-        let data = value.get(from..from + length).ok_or_else(|| {
-            OmError::Storage(format!(
-                "inlineTable: {} of inode {object} is too short",
-                inline.id
-            ))
-        })?;
-        inline.data = Bytes::copy_from_slice(data);
+        inline.data = file_map::inline_bytes(rows, object, inline, length)?;
         bytes += length;
     }
     Ok(None)

@@ -1,229 +1,34 @@
-//! The OM's state machine, driven by its commands, on a real database.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-use std::collections::BTreeMap;
-use std::path::Path;
+//! What the state machine promises, whatever the log holds.
 
 use bytes::Bytes;
-use ozone_om::rows::{Row, Rows};
 use ozone_om::state_machine::OmState;
-use ozone_om::tables::{self, Table};
+use ozone_om::tables;
 use ozone_proto::namespace::extent::Source;
-use ozone_proto::namespace::{
-    AllocateBlocksRequest, BlockLocation, BlockSource, CloseSessionRequest, CommitRequest,
-    CreateRequest, DirRef, Extent, InlineSource, Inode, InodeKind, InodeRef, LinkRequest,
-    OpenSessionRequest, PurgeRequest, ReleaseBlocksRequest, RenameRequest, SetAttrRequest,
-    UnlinkRequest,
-};
+use ozone_proto::namespace::*;
 use ozone_proto::om::om_request::Body;
-use ozone_proto::om::om_response::Body as Reply;
-use ozone_proto::om::{CallContext, Decided, OmRequest, OmResponse, Status};
-use ozone_raft::{ApplyBatch, Command, StateMachine};
-use prost::Message;
+use ozone_proto::om::{CallContext, OmRequest, Status};
+use ozone_raft::{ApplyBatch, StateMachine};
 
-const ROOT: DirRef = DirRef {
-    volume_id: 0,
-    bucket_id: 0,
-    parent_id: 0,
-};
+use crate::support::{Om, extent, id, rename, unlink};
 
-/// A state machine and the log that it was given.
-struct Om {
-    state: OmState,
-    log: Vec<Command>,
-}
-
-impl Om {
-    fn open(dir: &Path) -> Self {
-        Self {
-            state: OmState::open(dir).unwrap(),
-            log: Vec::new(),
+/// Which byte of which block each byte of the file is.
+fn content(om: &Om, file: &Inode, size: u64) -> Vec<Option<(u64, u64)>> {
+    let store = om.state.store().unwrap();
+    let found = ozone_om::namespace::find(&*store, file.r#ref.as_ref().unwrap()).unwrap();
+    assert_eq!(found.row.size, size);
+    let (extents, more) =
+        ozone_om::file_map::read(&*store, &found.row, 0, u64::MAX, usize::MAX).unwrap();
+    assert!(!more);
+    let mut bytes = vec![None; size as usize];
+    for e in extents {
+        let Some(Source::Block(block)) = e.source else {
+            panic!("only blocks were written")
+        };
+        for i in 0..e.length {
+            bytes[(e.file_offset + i) as usize] = Some((block.local, block.offset + i));
         }
     }
-
-    fn send(&mut self, request: OmRequest) -> OmResponse {
-        let index = self.log.len() as u64 + 1;
-        let decided = Some(Decided {
-            time_ns: Some(index * 1_000_000_000),
-        });
-        let request = OmRequest {
-            client_id: "test".into(),
-            decided,
-            ..request
-        };
-        let command = Command {
-            index,
-            term: 1,
-            data: request.encode_to_vec().into(),
-        };
-        self.log.push(command.clone());
-        let position = index.to_be_bytes();
-        let batch = ApplyBatch {
-            commands: &[command],
-            position: &position,
-        };
-        let replies = self.state.apply(batch).unwrap();
-        OmResponse::decode(replies[0].clone()).unwrap()
-    }
-
-    fn ask(&mut self, body: Body) -> OmResponse {
-        self.send(OmRequest {
-            body: Some(body),
-            ..Default::default()
-        })
-    }
-
-    fn create(&mut self, dir: DirRef, name: &str, kind: InodeKind) -> Inode {
-        let request = CreateRequest {
-            dir: Some(dir),
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            kind: kind.into(),
-            mode: 0o755,
-            exclusive: true,
-            ..Default::default()
-        };
-        let answer = self.ask(Body::Create(request));
-        match answer.body {
-            Some(Reply::Create(reply)) => reply.inode.unwrap(),
-            _ => panic!("create {name}: {:?} {:?}", answer.status(), answer.message),
-        }
-    }
-
-    /// `/vol/bucket`, and a session.
-    fn bucket(&mut self) -> (DirRef, u64) {
-        let volume = id(&self.create(ROOT, "vol", InodeKind::Directory));
-        let in_volume = DirRef {
-            volume_id: volume,
-            bucket_id: 0,
-            parent_id: volume,
-        };
-        let bucket = id(&self.create(in_volume, "bucket", InodeKind::Directory));
-        let answer = self.ask(Body::OpenSession(OpenSessionRequest::default()));
-        let Some(Reply::OpenSession(session)) = answer.body else {
-            panic!("no session")
-        };
-        (
-            DirRef {
-                volume_id: volume,
-                bucket_id: bucket,
-                parent_id: bucket,
-            },
-            session.session,
-        )
-    }
-
-    fn block(&mut self, session: u64, local: u64) {
-        let block = BlockLocation {
-            container: 1,
-            local,
-            pipeline: None,
-            token: String::new(),
-        };
-        let request = AllocateBlocksRequest {
-            session,
-            allocated: vec![block],
-            ..Default::default()
-        };
-        let answer = self.ask(Body::AllocateBlocks(request));
-        assert_eq!(answer.status(), Status::Ok);
-    }
-
-    fn release(&mut self, session: u64, local: u64) {
-        let blocks = vec![BlockSource {
-            container: 1,
-            local,
-            ..Default::default()
-        }];
-        self.ask(Body::ReleaseBlocks(ReleaseBlocksRequest {
-            session,
-            blocks,
-        }));
-    }
-
-    fn commit(&mut self, file: &Inode, session: u64, extents: Vec<Extent>) -> OmResponse {
-        let request = CommitRequest {
-            r#ref: file.r#ref.clone(),
-            extents,
-            session,
-            ..Default::default()
-        };
-        self.ask(Body::Commit(request))
-    }
-
-    fn rows(&self, table: Table) -> usize {
-        self.state
-            .store()
-            .unwrap()
-            .scan(table, &[], None, usize::MAX)
-            .unwrap()
-            .len()
-    }
-
-    fn purge(&mut self) {
-        let store = self.state.store().unwrap();
-        let keys = |table| {
-            let rows = store.scan(table, &[], None, usize::MAX).unwrap();
-            rows.into_iter()
-                .map(|(key, _)| Bytes::from(key))
-                .collect::<Vec<_>>()
-        };
-        let request = PurgeRequest {
-            deleted_rows: keys(tables::DELETED),
-            deleted_dirs: keys(tables::DELETED_DIRECTORY),
-            limit: 1000,
-            ..Default::default()
-        };
-        drop(store);
-        self.ask(Body::Purge(request));
-    }
-
-    /// Everything in the database, by table.
-    fn dump(&self) -> BTreeMap<&'static str, Vec<Row>> {
-        let store = self.state.store().unwrap();
-        tables::ALL
-            .iter()
-            .map(|t| (t.0, store.scan(*t, &[], None, usize::MAX).unwrap()))
-            .collect()
-    }
-}
-
-fn id(inode: &Inode) -> u64 {
-    inode.row.as_ref().unwrap().object_id
-}
-
-fn extent(file_offset: u64, length: u64, local: u64, offset: u64) -> Extent {
-    let block = BlockSource {
-        container: 1,
-        local,
-        offset,
-        bcsid: 1,
-    };
-    Extent {
-        file_offset,
-        length,
-        source: Some(Source::Block(block)),
-    }
-}
-
-fn unlink(dir: DirRef, name: &str, directory: bool, keep_for: Vec<u64>) -> Body {
-    let name = Bytes::copy_from_slice(name.as_bytes());
-    Body::Unlink(UnlinkRequest {
-        dir: Some(dir),
-        name,
-        object_id: 0,
-        directory,
-        keep_for,
-    })
-}
-
-fn rename(from: DirRef, from_name: &str, to: DirRef, to_name: &str) -> RenameRequest {
-    RenameRequest {
-        from_dir: Some(from),
-        from_name: Bytes::copy_from_slice(from_name.as_bytes()),
-        to_dir: Some(to),
-        to_name: Bytes::copy_from_slice(to_name.as_bytes()),
-        ..Default::default()
-    }
+    bytes
 }
 
 #[test]
@@ -253,6 +58,7 @@ fn the_same_log_makes_the_same_state_and_a_restart_keeps_it() {
     let replayed = Om {
         state: replayed,
         log: Vec::new(),
+        default_replication: None,
     };
     let mut again = replayed.dump();
     let mut first = state.clone();
@@ -425,26 +231,6 @@ fn an_unlinked_open_file_lives_until_its_session_ends() {
         Status::SessionExpired,
         "a late write of the ended session"
     );
-}
-
-/// Which byte of which block each byte of the file is.
-fn content(om: &Om, file: &Inode, size: u64) -> Vec<Option<(u64, u64)>> {
-    let store = om.state.store().unwrap();
-    let found = ozone_om::namespace::find(&*store, file.r#ref.as_ref().unwrap()).unwrap();
-    assert_eq!(found.row.size, size);
-    let (extents, more) =
-        ozone_om::file_map::read(&*store, &found.row, 0, u64::MAX, usize::MAX).unwrap();
-    assert!(!more);
-    let mut bytes = vec![None; size as usize];
-    for e in extents {
-        let Some(Source::Block(block)) = e.source else {
-            panic!("only blocks were written")
-        };
-        for i in 0..e.length {
-            bytes[(e.file_offset + i) as usize] = Some((block.local, block.offset + i));
-        }
-    }
-    bytes
 }
 
 #[test]

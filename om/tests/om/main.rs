@@ -1,0 +1,6 @@
+//! The OM's state machine, driven by its commands, on a real database.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod folding;
+mod state;
+mod support;
