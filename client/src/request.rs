@@ -44,5 +44,6 @@ pub(crate) fn type_of(body: &Body) -> Type {
         Body::Purge(_) => Type::Purge,
         Body::ReleaseBlocks(_) => Type::ReleaseBlocks,
         Body::RenewLeases(_) => Type::RenewLeases,
+        Body::Fold(_) => Type::Fold,
     }
 }

@@ -186,7 +186,7 @@ impl Fold {
 
     /// Puts a request of the OM's own into the log; a refusal is an error.
     async fn ask(&self, request: ozone_proto::om::OmRequest) -> Result<OmResponse> {
-        let answer = self.runner.leader.propose_decoded(request).await?;
+        let answer = self.runner.leader.propose(request).await?;
         match answer.success() {
             true => Ok(answer),
             false => Err(OmError::refused(
