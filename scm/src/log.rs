@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use ozone_raft::Group;
+use ozone_raft::{Group, RaftError};
 use prost::Message;
 
 use crate::error::ScmError;
 use crate::ops::{COMMAND_VERSION, Command, Entry, Reply, ReplyCode};
+
+/// Pause before a barrier that failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The log, as SCM uses it.
 pub(crate) struct Log {
@@ -86,7 +90,13 @@ impl Log {
                         self.serving.store(seen.term, Ordering::Release);
                         on_change(Some(seen.term));
                     }
-                    Err(error) => tracing::debug!(%error, "leadership did not last"),
+                    Err(RaftError::ShuttingDown) => return,
+                    Err(error) => {
+                        // While this SCM still leads, nobody else will: it tries again.
+                        tracing::warn!(%error, "this SCM leads and cannot serve yet");
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
                 }
                 // What happened during the barrier counts too.
                 if watch.has_changed().unwrap_or(false) {

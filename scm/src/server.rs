@@ -285,15 +285,15 @@ impl ScmServer {
     /// Waits until a leader is known; if that is this SCM, until it serves.
     pub async fn wait_ready(&self) -> Result<(), StartError> {
         let mut looks = self.scm.attention.watch();
+        let mut changes = self.scm.log.group().watch_leadership();
         let ready = async {
             loop {
-                let leadership = self.scm.log.group().watch_leadership().borrow().clone();
+                let leadership = changes.borrow_and_update().clone();
                 let led_by_other = leadership.leader.is_some() && !leadership.is_leader;
                 if led_by_other || self.scm.log.serving_term().is_some() {
                     return;
                 }
                 // Each change of leadership makes the coordinator look.
-                let mut changes = self.scm.log.group().watch_leadership();
                 tokio::select! {
                     changed = looks.changed() => if changed.is_err() { return },
                     changed = changes.changed() => if changed.is_err() { return },
