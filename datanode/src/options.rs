@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ozone_common::clock::{Clock, SystemClock};
-use ozone_common::config::{Config, HostPort, check_listener, scm_nodes};
+use ozone_common::config::{Config, HostPort, check_listener, scm_addresses};
 use ozone_common::disk::{Disk, RealDisk};
 use ozone_common::net::{Net, TcpNet};
 use ozone_common::rng::{OsRng, Rng};
@@ -106,7 +106,7 @@ impl Settings {
             http_address,
             host_name: config.get_str("hdds.datanode.hostname")?.to_owned(),
             scm: match options.scm.is_empty() {
-                true => scm_addresses(config)?,
+                true => scm_addresses(config, "ozone.scm.datanode.address")?,
                 false => options.scm.clone(),
             },
             min_free: size("hdds.datanode.volume.min.free.space")?,
@@ -131,55 +131,10 @@ fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
         .map_err(|error| StartError::Address(format!("{address}: {error}")))
 }
 
-/// Where the SCMs take heartbeats: on the hosts of the SCMs, at the port of
-/// `ozone.scm.datanode.address`, unless that is set for a node by itself.
-fn scm_addresses(config: &Config) -> Result<Vec<String>, StartError> {
-    const KEY: &str = "ozone.scm.datanode.address";
-    let shared = config.get_address(KEY)?;
-    let nodes = scm_nodes(config)?;
-    if nodes.len() == 1 && config.is_set(KEY) {
-        return Ok(vec![shared.to_string()]);
-    }
-    nodes
-        .iter()
-        .map(|node| {
-            let part = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            let (service, id) = (part(&node.service), part(&node.id));
-            let key = config.node_key(KEY, service.as_deref(), id.as_deref());
-            match key == KEY {
-                true => Ok(node.address.with_port(shared.port).to_string()),
-                false => Ok(config.get_address(&key)?.to_string()),
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-
-    fn addresses(pairs: &[(&str, &str)]) -> Vec<String> {
-        scm_addresses(&Config::from_pairs(pairs.iter().copied()).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn heartbeats_go_to_every_scm() {
-        assert_eq!(addresses(&[]), ["127.0.0.1:9861"]);
-        assert_eq!(addresses(&[("ozone.scm.datanode.address", "h:1")]), ["h:1"]);
-        assert_eq!(
-            addresses(&[("ozone.scm.names", "a,b")]),
-            ["a:9861", "b:9861"]
-        );
-        let service = [
-            ("ozone.scm.service.ids", "s"),
-            ("ozone.scm.nodes.s", "x,y"),
-            ("ozone.scm.address.s.x", "hx"),
-            ("ozone.scm.address.s.y", "hy"),
-            ("ozone.scm.datanode.address.s.y", "hy:7"),
-        ];
-        assert_eq!(addresses(&service), ["hx:9861", "hy:7"]);
-    }
 
     #[test]
     fn a_datanode_without_directories_says_which_key_is_missing() {

@@ -43,13 +43,7 @@ impl Members {
 
     /// The name that a key has for this SCM.
     pub(crate) fn key(&self, config: &Config, key: &str) -> String {
-        self.key_of(&self.all[self.own], config, key)
-    }
-
-    fn key_of(&self, node: &ServiceNode, config: &Config, key: &str) -> String {
-        let part = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let (service, id) = (part(&node.service), part(&node.id));
-        config.node_key(key, service.as_deref(), id.as_deref())
+        self.all[self.own].key(config, key)
     }
 
     /// Where this SCM replicates with the others.
@@ -89,7 +83,7 @@ impl Members {
             .all
             .iter()
             .find(|node| node.ratis.to_string() == ratis)?;
-        let key = self.key_of(node, config, "ozone.scm.block.client.address");
+        let key = node.key(config, "ozone.scm.block.client.address");
         let address = config.get_address(&key).ok()?;
         let host = match config.is_set(&key) {
             true => address.host.clone(),

@@ -18,13 +18,25 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use time::OffsetDateTime;
 
-use crate::credentials::{CredentialError, Credentials};
+use crate::credentials::{CredentialError, Credentials, block_pem};
 use crate::identity::Subject;
 
 /// Serial number of the root certificate.
 pub const ROOT_SERIAL: u64 = 1;
 /// How far clocks may differ: certificates are valid from this long ago on.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// The only use of an unproven certificate: a purpose that TLS does not know.
+pub(crate) const UNPROVEN_USE: &[u64] = &[2, 25, 2_083_462_918_573_164_711];
+
+/// What a certificate is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Whoever asked for it had proved to be of the cluster.
+    Proven,
+    /// It was issued while security was off, to somebody on the same machine. TLS refuses it, so
+    /// that nothing which was handed out then counts once security is on.
+    Unproven,
+}
 
 /// What an authority puts into a certificate, besides the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +49,8 @@ pub struct Grant {
     pub now_ms: u64,
     /// How long it is good for.
     pub lifetime: Duration,
+    /// What it is worth.
+    pub standing: Standing,
 }
 
 /// Something that can issue certificates.
@@ -61,7 +75,7 @@ impl CertificateAuthority {
 
     /// An authority with credentials made before.
     pub fn from_credentials(credentials: Credentials) -> Result<Self, CredentialError> {
-        if !crate::credentials::parse(credentials.certificate())?.is_ca() {
+        if !crate::chain::parse(credentials.certificate())?.is_ca() {
             return Err(CredentialError::crypto(
                 "act as authority",
                 "the certificate is not one of an authority",
@@ -98,7 +112,7 @@ impl CertificateAuthority {
         grant: &Grant,
     ) -> Result<IssuedChain, CredentialError> {
         let request = parse_request(request)?;
-        let mut params = server_params(grant)?;
+        let mut params = member_params(grant)?;
         params.subject_alt_names = request.params.subject_alt_names.clone();
         let certificate = self.sign(&params, &request.public_key)?;
         Ok(self.issued(certificate))
@@ -169,6 +183,11 @@ impl KeyRequest {
         &self.request
     }
 
+    /// The request as PEM, the form in which it is sent.
+    pub fn pem(&self) -> String {
+        block_pem("CERTIFICATE REQUEST", &self.request)
+    }
+
     /// The key with what the authority issued for it.
     pub fn into_credentials(self, issued: IssuedChain) -> Result<Credentials, CredentialError> {
         Credentials::new(self.key, issued.certificate, issued.authorities)
@@ -190,17 +209,24 @@ fn authority_params(grant: &Grant) -> Result<CertificateParams, CredentialError>
     let mut params = common_params(grant)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if grant.standing == Standing::Unproven {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(UNPROVEN_USE.to_vec())];
+    }
     Ok(params)
 }
 
-fn server_params(grant: &Grant) -> Result<CertificateParams, CredentialError> {
+fn member_params(grant: &Grant) -> Result<CertificateParams, CredentialError> {
     let mut params = common_params(grant)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = match (grant.standing, grant.subject.role.is_server()) {
+        (Standing::Unproven, _) => vec![ExtendedKeyUsagePurpose::Other(UNPROVEN_USE.to_vec())],
+        (Standing::Proven, true) => vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ],
+        (Standing::Proven, false) => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    };
     Ok(params)
 }
 
@@ -235,7 +261,8 @@ pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::credentials::{Owner, from_pem, serial, to_pem, verify_chain};
+    use crate::chain::{serial, verify_chain};
+    use crate::credentials::{Owner, from_pem, to_pem};
     use crate::identity::Role;
 
     pub(crate) const NOW: u64 = 1_790_000_000_000;
@@ -252,6 +279,7 @@ pub(crate) mod tests {
             serial,
             now_ms,
             lifetime: YEAR,
+            standing: Standing::Proven,
         }
     }
 
@@ -268,10 +296,13 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn issue(&self, role: Role, serial: u64, now_ms: u64) -> Credentials {
-            let grant = grant(role, serial, now_ms);
+            self.issue_as(&grant(role, serial, now_ms))
+        }
+
+        pub(crate) fn issue_as(&self, grant: &Grant) -> Credentials {
             let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
             let request = KeyRequest::generate(&grant.subject, &hosts).unwrap();
-            let issued = self.sub.sign_request(request.der(), &grant).unwrap();
+            let issued = self.sub.sign_request(request.der(), grant).unwrap();
             request.into_credentials(issued).unwrap()
         }
     }

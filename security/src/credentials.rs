@@ -6,26 +6,31 @@
 //! <dir>/certs/<serial>.crt    its own certificate; certificate.crt for the root authority
 //! <dir>/certs/CA-<serial>.crt those of the authorities above it; the root's serial is 1
 //! ```
+//!
+//! The private key is written last, in one step: of several own certificates the one that was issued
+//! for it counts, so that a crash while they are renewed leaves the old ones or the new ones. What is
+//! handed to a person or to another machine is one file instead, a *bundle*: key, certificate and the
+//! authorities above, as PEM.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{KeyPair, PublicKeyData};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::identity::{Subject, name_text};
+use crate::ca::{Standing, UNPROVEN_USE};
+use crate::chain::{order_chain, parse, serial};
+use crate::identity::Subject;
 
 /// File name of the root authority's own certificate.
 const ROOT_FILE: &str = "certificate.crt";
 /// Start of the file names of authorities' certificates.
 const AUTHORITY_PREFIX: &str = "CA-";
-/// Longest chain from a certificate to its root.
-const MAX_CHAIN: usize = 4;
 
 /// What can go wrong with keys and certificates.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +108,7 @@ impl Credentials {
         certificate: CertificateDer<'static>,
         authorities: Vec<CertificateDer<'static>>,
     ) -> Result<Self, CredentialError> {
-        let fits = parse(&certificate)?.public_key().raw == key.subject_public_key_info();
-        if !fits {
+        if !issued_for(&certificate, &key)? {
             return Err(CredentialError::crypto(
                 "use certificate",
                 "it was issued for another key",
@@ -139,29 +143,114 @@ impl Credentials {
             .map_err(|reason| CredentialError::crypto("use private key", reason))
     }
 
-    /// Writes all under `dir`, durably. Blocks.
+    /// When the certificate ends; milliseconds since 1970.
+    pub fn expires_ms(&self) -> Result<u64, CredentialError> {
+        let seconds = parse(&self.certificate)?.validity().not_after.timestamp();
+        Ok(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+    }
+
+    /// How long the certificate is good for from its first to its last second.
+    pub fn lifetime(&self) -> Result<Duration, CredentialError> {
+        let certificate = parse(&self.certificate)?;
+        let validity = certificate.validity();
+        let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();
+        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+
+    /// What the certificate is worth.
+    pub fn standing(&self) -> Result<Standing, CredentialError> {
+        let certificate = parse(&self.certificate)?;
+        let uses = certificate.extended_key_usage();
+        let uses = uses.map_err(|e| CredentialError::crypto("read certificate", e))?;
+        let marked = uses.is_some_and(|uses| {
+            let text: Vec<_> = UNPROVEN_USE.iter().map(u64::to_string).collect();
+            let marker = text.join(".");
+            uses.value.other.iter().any(|oid| oid.to_id_string() == marker)
+        });
+        Ok(if marked {
+            Standing::Unproven
+        } else {
+            Standing::Proven
+        })
+    }
+
+    /// Key, certificate and authorities as one PEM text.
+    pub fn to_bundle(&self) -> String {
+        let chain = std::iter::once(&self.certificate).chain(&self.authorities);
+        let certificates: String = chain.map(to_pem).collect();
+        self.key.serialize_pem() + &certificates
+    }
+
+    /// What [`Self::to_bundle`] gave, read from a file. Blocks.
+    pub fn load_bundle(path: &Path) -> Result<Self, CredentialError> {
+        let malformed = |reason: String| CredentialError::Malformed {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = fs::read_to_string(path).map_err(|source| CredentialError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let key = KeyPair::from_pem(&text).map_err(|e| malformed(format!("private key: {e}")))?;
+        let mut certificates = Vec::new();
+        for found in CertificateDer::pem_slice_iter(text.as_bytes()) {
+            certificates.push(found.map_err(|e| malformed(format!("certificate: {e}")))?);
+        }
+        if certificates.is_empty() {
+            return Err(malformed("it holds no certificate".to_owned()));
+        }
+        let own = certificates.remove(0);
+        Self::new(key, own, certificates).map_err(|error| malformed(error.to_string()))
+    }
+
+    /// Writes a bundle that its owner alone may read, whole and durable. Blocks.
+    pub fn save_bundle(&self, path: &Path) -> Result<(), CredentialError> {
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| CredentialError::Malformed {
+            path: path.to_owned(),
+            reason: "this is not the name of a file".to_owned(),
+        })?;
+        write_file(dir, name, self.to_bundle().as_bytes(), 0o600)
+    }
+
+    /// Writes all under `dir`, durably, and removes own certificates of earlier keys. Blocks.
     pub fn save(&self, dir: &Path, owner: Owner) -> Result<(), CredentialError> {
         let (keys, certs) = (dir.join("keys"), dir.join("certs"));
         make_dir(&keys)?;
         make_dir(&certs)?;
-        let private = self.key.serialize_pem();
-        write_file(&keys, "private.pem", private.as_bytes(), 0o600)?;
-        let public = self.key.public_key_pem();
-        write_file(&keys, "public.pem", public.as_bytes(), 0o644)?;
-        let own = match owner {
-            Owner::Root => ROOT_FILE.to_owned(),
-            Owner::Other => format!("{}.crt", serial(&self.certificate)?),
-        };
         for authority in &self.authorities {
             let name = format!("{AUTHORITY_PREFIX}{}.crt", serial(authority)?);
             write_file(&certs, &name, to_pem(authority).as_bytes(), 0o644)?;
         }
-        // The own certificate last: it is what makes the rest count.
-        write_file(&certs, &own, to_pem(&self.certificate).as_bytes(), 0o644)
+        let own = match owner {
+            Owner::Root => ROOT_FILE.to_owned(),
+            Owner::Other => format!("{}.crt", serial(&self.certificate)?),
+        };
+        write_file(&certs, &own, to_pem(&self.certificate).as_bytes(), 0o644)?;
+        let public = self.key.public_key_pem();
+        write_file(&keys, "public.pem", public.as_bytes(), 0o644)?;
+        // The private key last: it decides which certificate counts.
+        let private = self.key.serialize_pem();
+        write_file(&keys, "private.pem", private.as_bytes(), 0o600)?;
+        self.remove_superseded(&certs)
     }
 
-    /// Reads what [`Self::save`] wrote; none if there is nothing. Of several own certificates the
-    /// one that is valid longest counts. Blocks.
+    fn remove_superseded(&self, certs: &Path) -> Result<(), CredentialError> {
+        let (own, _) = read_certificates(certs)?;
+        for (path, certificate) in own {
+            if !issued_for(&certificate, &self.key)? {
+                fs::remove_file(&path).map_err(|source| CredentialError::Io { path, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Self::save`] wrote; none if there is nothing. Of several own certificates that
+    /// fit the key the one that is valid longest counts. Blocks.
     pub fn load(dir: &Path) -> Result<Option<Self>, CredentialError> {
         let private = dir.join("keys/private.pem");
         let text = match fs::read_to_string(&private) {
@@ -175,27 +264,39 @@ impl Credentials {
             }
         };
         let key = KeyPair::from_pem(&text).map_err(|error| CredentialError::Malformed {
-            path: private,
+            path: private.clone(),
             reason: error.to_string(),
         })?;
         let (own, authorities) = read_certificates(&dir.join("certs"))?;
         let mut newest: Option<(i64, CertificateDer<'static>)> = None;
-        for certificate in own {
+        for (_, certificate) in own {
             let until = parse(&certificate)?.validity().not_after.timestamp();
-            if newest.as_ref().is_none_or(|(best, _)| until > *best) {
+            let newer = newest.as_ref().is_none_or(|(best, _)| until > *best);
+            if newer && issued_for(&certificate, &key)? {
                 newest = Some((until, certificate));
             }
         }
-        match newest {
-            Some((_, certificate)) => Self::new(key, certificate, authorities).map(Some),
-            None => Ok(None),
-        }
+        let Some((_, certificate)) = newest else {
+            return Err(CredentialError::Malformed {
+                path: private,
+                reason: "no certificate beside it was issued for this key: remove both, and a new \
+                         certificate is asked for"
+                    .to_owned(),
+            });
+        };
+        let authorities = authorities.into_iter().map(|(_, found)| found).collect();
+        Self::new(key, certificate, authorities).map(Some)
     }
 }
 
-type Certificates = Vec<CertificateDer<'static>>;
+/// Whether the certificate is one for this key.
+fn issued_for(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<bool, CredentialError> {
+    Ok(parse(certificate)?.public_key().raw == key.subject_public_key_info())
+}
 
-/// Own certificates, then those of authorities.
+type Certificates = Vec<(PathBuf, CertificateDer<'static>)>;
+
+/// Own certificates, then those of authorities, with their files.
 fn read_certificates(dir: &Path) -> Result<(Certificates, Certificates), CredentialError> {
     let io = |source| CredentialError::Io {
         path: dir.to_owned(),
@@ -218,8 +319,8 @@ fn read_certificates(dir: &Path) -> Result<(Certificates, Certificates), Credent
                 reason: format!("no PEM certificate: {e}"),
             })?;
         match name.starts_with(AUTHORITY_PREFIX) {
-            true => authorities.push(certificate),
-            false => own.push(certificate),
+            true => authorities.push((path.clone(), certificate)),
+            false => own.push((path.clone(), certificate)),
         }
     }
     Ok((own, authorities))
@@ -227,115 +328,26 @@ fn read_certificates(dir: &Path) -> Result<(Certificates, Certificates), Credent
 
 /// A certificate as PEM.
 pub fn to_pem(certificate: &CertificateDer<'_>) -> String {
+    block_pem("CERTIFICATE", certificate)
+}
+
+/// Bytes as PEM.
+pub(crate) fn block_pem(label: &str, content: &[u8]) -> String {
     use base64::Engine;
-    let body = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let body = base64::engine::general_purpose::STANDARD.encode(content);
     let lines: Vec<&str> = body
         .as_bytes()
         .chunks(64)
         .filter_map(|line| std::str::from_utf8(line).ok())
         .collect();
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        lines.join("\n")
-    )
+    let body = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
 /// A certificate from PEM.
 pub fn from_pem(text: &str) -> Result<CertificateDer<'static>, CredentialError> {
     CertificateDer::from_pem_slice(text.as_bytes())
         .map_err(|error| CredentialError::crypto("read certificate", format!("{error:?}")))
-}
-
-/// Checks that `certificate` was issued, through `authorities` (in any order), by one of `roots`,
-/// and that all of them are valid at `now_ms`.
-pub fn verify_chain(
-    certificate: &CertificateDer<'_>,
-    authorities: &[CertificateDer<'static>],
-    roots: &[CertificateDer<'static>],
-    now_ms: u64,
-) -> Result<(), CredentialError> {
-    let mut current = certificate.clone().into_owned();
-    for depth in 0..=MAX_CHAIN {
-        let parsed = parse(&current)?;
-        let untrusted = |reason: &str| CredentialError::Untrusted {
-            subject: name_text(parsed.subject()),
-            reason: reason.to_owned(),
-        };
-        let seconds = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
-        let validity = parsed.validity();
-        if seconds < validity.not_before.timestamp() || seconds > validity.not_after.timestamp() {
-            return Err(untrusted("it is not valid at this time"));
-        }
-        if depth > 0 && !parsed.is_ca() {
-            return Err(untrusted("it issued another but is no authority"));
-        }
-        if roots.contains(&current) {
-            return Ok(());
-        }
-        let above = authorities.iter().chain(roots);
-        let issuer = above.into_iter().find(|issuer| issued(issuer, &parsed));
-        let issuer = issuer
-            .ok_or_else(|| untrusted("its issuer is unknown"))?
-            .clone();
-        if issuer == current {
-            return Err(untrusted("it is no root of ours"));
-        }
-        current = issuer;
-    }
-    Err(CredentialError::Untrusted {
-        subject: name_text(parse(&current)?.subject()),
-        reason: "the chain is too long".to_owned(),
-    })
-}
-
-/// Whether `issuer` signed `certificate`.
-fn issued(issuer: &CertificateDer<'_>, certificate: &X509Certificate<'_>) -> bool {
-    let Ok(issuer) = parse(issuer) else {
-        return false;
-    };
-    issuer.subject() == certificate.issuer()
-        && certificate
-            .verify_signature(Some(issuer.public_key()))
-            .is_ok()
-}
-
-/// The authorities from the issuer of `certificate` up to the root.
-fn order_chain(
-    certificate: &CertificateDer<'static>,
-    authorities: Vec<CertificateDer<'static>>,
-) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
-    let mut chain = Vec::new();
-    let mut current = certificate.clone();
-    while chain.len() < MAX_CHAIN {
-        let parsed = parse(&current)?;
-        if parsed.subject() == parsed.issuer() {
-            return Ok(chain);
-        }
-        let issuer = authorities.iter().find(|issuer| issued(issuer, &parsed));
-        let issuer = issuer.ok_or_else(|| CredentialError::Untrusted {
-            subject: name_text(parsed.subject()),
-            reason: format!(
-                "no certificate of its issuer {}",
-                name_text(parsed.issuer())
-            ),
-        })?;
-        chain.push(issuer.clone());
-        current = issuer.clone();
-    }
-    Err(CredentialError::crypto("order chain", "it is too long"))
-}
-
-pub(crate) fn parse<'a>(
-    certificate: &'a CertificateDer<'_>,
-) -> Result<X509Certificate<'a>, CredentialError> {
-    let parsed = X509Certificate::from_der(certificate);
-    let (_, parsed) = parsed.map_err(|e| CredentialError::crypto("read certificate", e))?;
-    Ok(parsed)
-}
-
-/// The serial number of a certificate, as text.
-pub fn serial(certificate: &CertificateDer<'_>) -> Result<String, CredentialError> {
-    Ok(parse(certificate)?.tbs_certificate.serial.to_string())
 }
 
 fn make_dir(dir: &Path) -> Result<(), CredentialError> {

@@ -19,8 +19,34 @@ pub enum Role {
     Om,
     /// A datanode.
     Datanode,
-    /// A gateway, mount or command-line client.
+    /// A gateway, mount or command-line client; the id of its subject is a user.
     Client,
+    /// Somebody who may have a server certified; the id of its subject says which kinds.
+    Join,
+}
+
+impl Role {
+    /// What a request for a certificate calls it.
+    pub fn node_type(self) -> &'static str {
+        match self {
+            Self::Om => "OM",
+            Self::Datanode => "DATANODE",
+            Self::Scm | Self::ScmSub => "SCM",
+            Self::Client => "CLIENT",
+            Self::Join => "JOIN",
+        }
+    }
+
+    /// What a node type of a request is certified as: an SCM as an authority.
+    pub fn of_node_type(node_type: &str) -> Option<Self> {
+        let all = [Self::Om, Self::Datanode, Self::ScmSub, Self::Client, Self::Join];
+        all.into_iter().find(|role| role.node_type() == node_type)
+    }
+
+    /// Whether it answers calls, and does not only make them.
+    pub fn is_server(self) -> bool {
+        !matches!(self, Self::Client | Self::Join)
+    }
 }
 
 impl fmt::Display for Role {
@@ -31,6 +57,7 @@ impl fmt::Display for Role {
             Self::Om => "om",
             Self::Datanode => "dn",
             Self::Client => "client",
+            Self::Join => "join",
         })
     }
 }
@@ -45,6 +72,7 @@ impl FromStr for Role {
             "om" => Ok(Self::Om),
             "dn" => Ok(Self::Datanode),
             "client" => Ok(Self::Client),
+            "join" => Ok(Self::Join),
             _ => Err(()),
         }
     }
@@ -57,7 +85,7 @@ pub struct Subject {
     pub role: Role,
     /// The host it runs on.
     pub host: String,
-    /// Its id: the uuid of its VERSION file.
+    /// Its id: the uuid of its VERSION file, or the user of a client.
     pub id: String,
     /// Its cluster.
     pub cluster_id: String,

@@ -1,66 +1,83 @@
 //! Both ends of mutual TLS, from a process's credentials.
 //!
 //! A server asks every caller for a certificate that leads to the cluster's root; a client checks
-//! the server's, and the name under which it called. gRPC runs inside (ALPN `h2`).
+//! the server's, and the name under which it called. gRPC runs inside (ALPN `h2`). Sessions are never
+//! resumed: each connection is proved by a certificate that is good when it is opened.
 
 use std::sync::Arc;
 
+use ozone_rpc::channel::ClientIdentity;
+use ozone_rpc::server::ListenerIdentity;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, ServerConfig};
 
-use crate::credentials::{CredentialError, Credentials};
+use crate::credentials::CredentialError;
+use crate::live::Live;
 
 /// The protocol that listeners and channels speak inside TLS.
 const ALPN: &[u8] = b"h2";
 
+/// Both ends of a server's connections.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    /// What its listeners show and ask for.
+    pub listener: ListenerIdentity,
+    /// What its channels show and ask for.
+    pub client: ClientIdentity,
+}
+
+impl Transport {
+    /// Without encryption: for this machine alone.
+    pub fn plaintext() -> Self {
+        Self {
+            listener: ListenerIdentity::Plaintext,
+            client: ClientIdentity::Plaintext,
+        }
+    }
+
+    /// Mutual TLS with these credentials.
+    pub fn tls(live: &Arc<Live>) -> Result<Self, CredentialError> {
+        Ok(Self {
+            listener: ListenerIdentity::Tls(server_config(live)?),
+            client: ClientIdentity::Tls(client_config(live)?),
+        })
+    }
+}
+
 /// For listeners: callers without a certificate of the cluster are refused.
-pub fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, CredentialError> {
+pub fn server_config(live: &Arc<Live>) -> Result<Arc<ServerConfig>, CredentialError> {
     let fail = |reason: String| CredentialError::crypto("set up TLS listener", reason);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(credentials)?, provider())
+    let verifier = WebPkiClientVerifier::builder_with_provider(live.roots()?, provider())
         .build()
         .map_err(|e| fail(e.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| fail(e.to_string()))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(credentials), credentials.private_key()?)
-        .map_err(|e| fail(e.to_string()))?;
+        .with_cert_resolver(live.clone());
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
 /// For channels: servers without a certificate of the cluster for their name are refused.
-pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, CredentialError> {
+pub fn client_config(live: &Arc<Live>) -> Result<Arc<ClientConfig>, CredentialError> {
     let fail = |reason: String| CredentialError::crypto("set up TLS client", reason);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| fail(e.to_string()))?
-        .with_root_certificates(roots(credentials)?)
-        .with_client_auth_cert(chain(credentials), credentials.private_key()?)
-        .map_err(|e| fail(e.to_string()))?;
+        .with_root_certificates(live.roots()?)
+        .with_client_cert_resolver(live.clone());
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn roots(credentials: &Credentials) -> Result<Arc<RootCertStore>, CredentialError> {
-    let mut store = RootCertStore::empty();
-    let added = store.add(credentials.root().clone());
-    added.map_err(|e| CredentialError::crypto("trust root certificate", e))?;
-    Ok(Arc::new(store))
-}
-
-/// The own certificate and those above, without the root, which the other end must know already.
-fn chain(credentials: &Credentials) -> Vec<CertificateDer<'static>> {
-    let above = credentials.authorities();
-    let above = &above[..above.len().saturating_sub(1)];
-    let own = std::iter::once(credentials.certificate().clone());
-    own.chain(above.iter().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -71,12 +88,17 @@ mod tests {
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
-    use crate::ca::tests::Cluster;
+    use crate::ca::Standing;
+    use crate::ca::tests::{Cluster, grant};
     use crate::identity::{Role, Subject};
+
+    fn live(cluster: &Cluster, role: Role, serial: u64, now: u64) -> Arc<Live> {
+        Live::new(cluster.issue(role, serial, now)).unwrap()
+    }
 
     /// What the server learnt of the client, if both agreed to talk.
     async fn talk(
-        server: &Credentials,
+        server: &Arc<Live>,
         client: Arc<ClientConfig>,
         name: &str,
     ) -> std::io::Result<Option<Subject>> {
@@ -95,8 +117,8 @@ mod tests {
     async fn members_of_a_cluster_talk_and_know_each_other() {
         let now = SystemClock::new().wall_ms();
         let cluster = Cluster::new(now);
-        let om = cluster.issue(Role::Om, 3, now);
-        let datanode = cluster.issue(Role::Datanode, 4, now);
+        let om = live(&cluster, Role::Om, 3, now);
+        let datanode = live(&cluster, Role::Datanode, 4, now);
         let client = client_config(&datanode).unwrap();
         for name in ["localhost", "127.0.0.1"] {
             let seen = talk(&om, client.clone(), name).await.unwrap().unwrap();
@@ -110,13 +132,13 @@ mod tests {
     async fn strangers_and_the_nameless_are_refused() {
         let now = SystemClock::new().wall_ms();
         let (ours, theirs) = (Cluster::new(now), Cluster::new(now));
-        let om = ours.issue(Role::Om, 3, now);
-        let stranger = client_config(&theirs.issue(Role::Om, 3, now)).unwrap();
+        let om = live(&ours, Role::Om, 3, now);
+        let stranger = client_config(&live(&theirs, Role::Om, 3, now)).unwrap();
         assert!(talk(&om, stranger, "localhost").await.is_err());
         let nameless = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots(&om).unwrap())
+            .with_root_certificates(om.roots().unwrap())
             .with_no_client_auth();
         assert!(talk(&om, Arc::new(nameless), "localhost").await.is_err());
     }
@@ -125,10 +147,44 @@ mod tests {
     async fn credentials_that_are_over_open_no_connection() {
         let now = SystemClock::new().wall_ms();
         let cluster = Cluster::new(now);
-        let om = cluster.issue(Role::Om, 3, now);
+        let om = live(&cluster, Role::Om, 3, now);
         let two_years = 2 * 365 * 86_400_000;
-        let over = cluster.issue(Role::Datanode, 4, now - two_years);
+        let over = live(&cluster, Role::Datanode, 4, now - two_years);
         let client = client_config(&over).unwrap();
         assert!(talk(&om, client, "localhost").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn renewed_credentials_are_shown_by_the_next_connection_at_both_ends() {
+        let now = SystemClock::new().wall_ms();
+        let cluster = Cluster::new(now);
+        let server = live(&cluster, Role::Om, 3, now - 2 * 365 * 86_400_000);
+        let caller = live(&cluster, Role::Datanode, 4, now);
+        let client = client_config(&caller).unwrap();
+        assert!(talk(&server, client.clone(), "localhost").await.is_err());
+        server.replace(cluster.issue(Role::Om, 5, now)).unwrap();
+        caller.replace(cluster.issue(Role::Datanode, 6, now)).unwrap();
+        let seen = talk(&server, client, "localhost").await.unwrap().unwrap();
+        assert_eq!(seen.id, "id-6");
+    }
+
+    #[tokio::test]
+    async fn what_was_issued_without_proof_and_what_is_no_server_open_no_connection() {
+        let now = SystemClock::new().wall_ms();
+        let cluster = Cluster::new(now);
+        let om = live(&cluster, Role::Om, 3, now);
+        let mut unproven = grant(Role::Datanode, 7, now);
+        unproven.standing = Standing::Unproven;
+        let unproven = cluster.issue_as(&unproven);
+        assert_eq!(unproven.standing().unwrap(), Standing::Unproven);
+        let unproven = Live::new(unproven).unwrap();
+        let client = client_config(&unproven).unwrap();
+        assert!(talk(&om, client, "localhost").await.is_err());
+        let caller = client_config(&om).unwrap();
+        assert!(talk(&unproven, caller.clone(), "localhost").await.is_err());
+        let client = live(&cluster, Role::Client, 8, now);
+        assert!(talk(&client, caller, "localhost").await.is_err());
+        let served = talk(&om, client_config(&client).unwrap(), "localhost").await;
+        assert_eq!(served.unwrap().unwrap().role, Role::Client);
     }
 }

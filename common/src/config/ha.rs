@@ -15,6 +15,15 @@ pub struct ServiceNode {
     pub ratis: HostPort,
 }
 
+impl ServiceNode {
+    /// The name that `key` has for this node.
+    pub fn key(&self, config: &Config, key: &str) -> String {
+        let part = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let (service, id) = (part(&self.service), part(&self.id));
+        config.node_key(key, service.as_deref(), id.as_deref())
+    }
+}
+
 /// The OMs: `ozone.om.service.ids`, `ozone.om.nodes.<service>`, `ozone.om.address.<service>.<node>`,
 /// or the single `ozone.om.address`.
 pub fn om_nodes(config: &Config) -> Result<Vec<ServiceNode>, ConfigError> {
@@ -87,6 +96,26 @@ pub fn scm_nodes(config: &Config) -> Result<Vec<ServiceNode>, ConfigError> {
         });
     }
     Ok(nodes)
+}
+
+/// Where each SCM answers one kind of caller, as `host:port`: on the hosts of the SCMs, at the port
+/// of `key` (such as `ozone.scm.datanode.address`), unless that is set for a node by itself.
+pub fn scm_addresses(config: &Config, key: &str) -> Result<Vec<String>, ConfigError> {
+    let shared = config.get_address(key)?;
+    let nodes = scm_nodes(config)?;
+    if nodes.len() == 1 && config.is_set(key) {
+        return Ok(vec![shared.to_string()]);
+    }
+    nodes
+        .iter()
+        .map(|node| {
+            let own = node.key(config, key);
+            match own == key {
+                true => Ok(node.address.with_port(shared.port).to_string()),
+                false => Ok(config.get_address(&own)?.to_string()),
+            }
+        })
+        .collect()
 }
 
 fn single(address: HostPort, ratis_port: u16) -> ServiceNode {
@@ -184,6 +213,28 @@ mod tests {
         let nodes = scm_nodes(&config).unwrap();
         assert_eq!(nodes[0].address.to_string(), "h9:9860");
         assert_eq!(nodes[0].ratis.to_string(), "h9:9894");
+    }
+
+    #[test]
+    fn every_scm_answers_at_the_port_of_its_key() {
+        let addresses = |pairs: &[(&str, &str)]| {
+            let config = Config::from_pairs(pairs.iter().copied()).unwrap();
+            scm_addresses(&config, "ozone.scm.datanode.address").unwrap()
+        };
+        assert_eq!(addresses(&[]), ["127.0.0.1:9861"]);
+        assert_eq!(addresses(&[("ozone.scm.datanode.address", "h:1")]), ["h:1"]);
+        assert_eq!(
+            addresses(&[("ozone.scm.names", "a,b")]),
+            ["a:9861", "b:9861"]
+        );
+        let service = [
+            ("ozone.scm.service.ids", "s"),
+            ("ozone.scm.nodes.s", "x,y"),
+            ("ozone.scm.address.s.x", "hx"),
+            ("ozone.scm.address.s.y", "hy"),
+            ("ozone.scm.datanode.address.s.y", "hy:7"),
+        ];
+        assert_eq!(addresses(&service), ["hx:9861", "hy:7"]);
     }
 
     #[test]

@@ -83,7 +83,6 @@ pub const KNOWN: &[&str] = &[
     "hdds.secret.key.algorithm",
     "hdds.tracing.enabled",
     "hdds.x509.ca.rotation.enabled",
-    "hdds.x509.renew.grace.duration",
     "hdds.x509.signature.algorithm",
     "hdds.xframe.enabled",
     "net.topology.node.switch.mapping.impl",

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 pub use address::{AddressError, HostPort, UnsafeListener, check_listener};
 pub use error::{ConfigError, Source};
-pub use ha::{ServiceNode, om_nodes, scm_nodes};
+pub use ha::{ServiceNode, om_nodes, scm_addresses, scm_nodes};
 pub use keys::{KEYS, KeySpec, Kind};
 pub use load::ConfigSources;
 
