@@ -9,8 +9,9 @@ use ozone_common::config::{Config, om_nodes};
 use ozone_common::net::{Net, TcpNet};
 use ozone_common::rng::{OsRng, Rng};
 use ozone_rpc::channel::ClientIdentity;
+use ozone_security::settings::client_identity;
 
-use crate::Result;
+use crate::{ClientError, Result};
 
 /// Addresses, identity, sizes and patience of a client.
 #[derive(Debug, Clone)]
@@ -81,7 +82,8 @@ impl ClientConfig {
         }
     }
 
-    /// What the configuration says, over the defaults.
+    /// What the configuration says, over the defaults. With security on it names the file that proves
+    /// who this client is, which is read here.
     pub fn from_config(config: &Config) -> Result<Self> {
         let om = om_nodes(config)?;
         let mut client = Self::new(om.iter().map(|node| node.address.to_string()).collect());
@@ -92,6 +94,8 @@ impl ClientConfig {
         client.connect_timeout = config.get_duration("ozone.client.connection.timeout")?;
         client.read_timeout = config.get_duration("ozone.client.read.timeout")?;
         client.write_timeout = config.get_duration("ozone.client.write.timeout")?;
+        client.identity =
+            client_identity(config).map_err(|e| ClientError::Config(e.to_string()))?;
         Ok(client)
     }
 }

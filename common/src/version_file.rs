@@ -152,6 +152,25 @@ impl VersionFile {
             .map_err(|source| VersionError::Io { path, source })
     }
 
+    /// Sets one of the other properties of `<dir>/VERSION`, if it is not so already. Blocks.
+    pub fn set_extra(
+        disk: &dyn Disk,
+        dir: &Path,
+        property: &str,
+        value: &str,
+    ) -> Result<(), VersionError> {
+        let path = dir.join(FILE_NAME);
+        let mut file = Self::read(disk, dir)?.ok_or_else(|| VersionError::Io {
+            path,
+            source: io::ErrorKind::NotFound.into(),
+        })?;
+        let old = file.extra.insert(property.to_owned(), value.to_owned());
+        match old.as_deref() == Some(value) {
+            true => Ok(()),
+            false => file.write(disk, dir),
+        }
+    }
+
     /// Checks that data in `dir` is of this kind of server, of this cluster, and not newer than
     /// `layout`. An empty `cluster_id` stands for a server that has not joined one yet.
     pub fn check(
@@ -322,6 +341,20 @@ mod tests {
         let text = newer.check(dir, NodeType::Scm, &id, 4).unwrap_err();
         let text = text.to_string();
         assert!(text.contains('9') && text.contains('4'), "{text}");
+    }
+
+    #[test]
+    fn other_properties_can_be_set_later_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |value| VersionFile::set_extra(&RealDisk, dir.path(), "omCertSerialId", value);
+        assert!(set("3").is_err());
+        sample().write(&RealDisk, dir.path()).unwrap();
+        set("3").unwrap();
+        set("4").unwrap();
+        let mut expected = sample();
+        expected.extra.insert("omCertSerialId".to_owned(), "4".to_owned());
+        let read = VersionFile::read(&RealDisk, dir.path()).unwrap();
+        assert_eq!(read, Some(expected));
     }
 
     #[test]

@@ -141,6 +141,9 @@ pub enum StartError {
         /// In its words.
         reason: String,
     },
+    /// There is no certificate, and security is on.
+    #[error(transparent)]
+    Certificate(ozone_security::enrol::EnrolError),
     /// The datanode was shut down meanwhile.
     #[error("the datanode is shutting down")]
     ShuttingDown,

@@ -22,10 +22,7 @@ pub(crate) fn load_or_create(
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let uuid = rng.uuid();
-            let text = format!("uuid: {uuid}\n");
-            create_dir_durably(disk, dir)
-                .and_then(|()| replace_file(disk, &path, text.as_bytes()))
-                .map_err(StartError::io("write", &path))?;
+            write(disk, dir, uuid, None)?;
             return Ok(uuid);
         }
         Err(error) => return Err(StartError::io("read", &path)(error)),
@@ -43,6 +40,25 @@ pub(crate) fn load_or_create(
         .ok_or_else(bad)
 }
 
+/// Writes the number of the datanode's certificate beside its uuid. Blocks.
+pub(crate) fn record_serial(
+    disk: &dyn Disk,
+    dir: &Path,
+    uuid: Uuid,
+    serial: &str,
+) -> Result<(), StartError> {
+    write(disk, dir, uuid, Some(serial))
+}
+
+fn write(disk: &dyn Disk, dir: &Path, uuid: Uuid, serial: Option<&str>) -> Result<(), StartError> {
+    let path = dir.join(FILE_NAME);
+    let serial = serial.map_or_else(String::new, |serial| format!("certSerialId: '{serial}'\n"));
+    let text = format!("uuid: {uuid}\n{serial}");
+    create_dir_durably(disk, dir)
+        .and_then(|()| replace_file(disk, &path, text.as_bytes()))
+        .map_err(StartError::io("write", &path))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -57,6 +73,10 @@ mod tests {
         let home = dir.path().join("id");
         let first = load_or_create(&RealDisk, &home, &OsRng).unwrap();
         assert_eq!(load_or_create(&RealDisk, &home, &OsRng).unwrap(), first);
+        record_serial(&RealDisk, &home, first, "7").unwrap();
+        assert_eq!(load_or_create(&RealDisk, &home, &OsRng).unwrap(), first);
+        let text = std::fs::read_to_string(home.join(FILE_NAME)).unwrap();
+        assert!(text.contains("certSerialId: '7'"), "{text}");
         std::fs::write(home.join(FILE_NAME), "uuid: nonsense\n").unwrap();
         assert!(load_or_create(&RealDisk, &home, &OsRng).is_err());
     }

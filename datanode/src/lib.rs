@@ -25,6 +25,7 @@ mod pipeline;
 mod repair;
 mod rows;
 mod scanner;
+mod security;
 mod sequence;
 mod server;
 mod service;

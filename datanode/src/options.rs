@@ -1,6 +1,6 @@
 //! What a datanode is told: its configuration, and the seams through which it reaches the world.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use ozone_common::config::{Config, HostPort, check_listener, scm_addresses};
 use ozone_common::disk::{Disk, RealDisk};
 use ozone_common::net::{Net, TcpNet};
 use ozone_common::rng::{OsRng, Rng};
-use ozone_rpc::channel::ClientIdentity;
-use ozone_rpc::server::ListenerIdentity;
+use ozone_security::settings::{SecuritySettings, machine_name};
 
 use crate::error::StartError;
 
@@ -28,17 +27,13 @@ pub struct DatanodeOptions {
     pub rng: Arc<dyn Rng>,
     /// Network.
     pub net: Arc<dyn Net>,
-    /// What listeners show and ask for.
-    pub listener: ListenerIdentity,
-    /// What outgoing connections show and ask for.
-    pub client: ClientIdentity,
     /// `host:port` of the datanode services of the SCMs, and of whoever else wants the heartbeats;
     /// from the configuration when empty.
     pub scm: Vec<String>,
 }
 
 impl DatanodeOptions {
-    /// A datanode on this machine, without encryption.
+    /// A datanode on this machine.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -46,8 +41,6 @@ impl DatanodeOptions {
             clock: Arc::new(SystemClock::new()),
             rng: Arc::new(OsRng),
             net: TcpNet::shared(),
-            listener: ListenerIdentity::Plaintext,
-            client: ClientIdentity::Plaintext,
             scm: Vec::new(),
         }
     }
@@ -59,10 +52,14 @@ pub(crate) struct Settings {
     pub(crate) data_dirs: Vec<PathBuf>,
     pub(crate) id_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
+    pub(crate) security: SecuritySettings,
+    /// Holds the datanode's keys and certificates.
+    pub(crate) security_dir: PathBuf,
     pub(crate) client_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
     pub(crate) http_address: SocketAddr,
-    /// Name under which others reach this datanode; its address when empty.
+    /// Name under which others reach this datanode; its address when empty, which it never is for a
+    /// listener on all addresses.
     pub(crate) host_name: String,
     pub(crate) scm: Vec<String>,
     pub(crate) min_free: u64,
@@ -89,8 +86,8 @@ impl Settings {
         let host = config.get_str("hdds.datanode.client.address")?.to_owned();
         let at = |port: &str| resolve(&HostPort::new(host.clone(), config.get_port(port)?));
         let http_address = resolve(&config.get_address("hdds.datanode.http-address")?)?;
-        let secure = matches!(options.listener, ListenerIdentity::Tls(_));
-        check_listener(http_address, secure).map_err(|e| StartError::Address(e.to_string()))?;
+        let security = SecuritySettings::from_config(config)?;
+        check_listener(http_address, security.tls).map_err(|e| StartError::Address(e.to_string()))?;
         let size = |key| config.get_size(key);
         let cache = size("hdds.datanode.metadata.rocksdb.cache.size")?;
         let scan = ScanSettings {
@@ -101,10 +98,12 @@ impl Settings {
             data_dirs: config.get_dirs("hdds.datanode.dir")?,
             id_dir: config.get_dir("hdds.datanode.id.dir")?,
             log_dir: config.get_dir("hdds.container.ratis.datanode.storage.dir")?,
+            security,
+            security_dir: security_dir(config)?,
             client_address: at("hdds.container.ipc.port")?,
             peer_address: at("hdds.container.ratis.server.port")?,
             http_address,
-            host_name: config.get_str("hdds.datanode.hostname")?.to_owned(),
+            host_name: host_name(config, &host)?,
             scm: match options.scm.is_empty() {
                 true => scm_addresses(config, "ozone.scm.datanode.address")?,
                 false => options.scm.clone(),
@@ -125,6 +124,26 @@ impl Settings {
     }
 }
 
+/// The name that is configured; for a listener on all addresses, which is none to reach it under,
+/// that of the machine.
+fn host_name(config: &Config, listener: &str) -> Result<String, StartError> {
+    let named = config.get_str("hdds.datanode.hostname")?;
+    let everywhere = listener.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    match named.is_empty() && everywhere {
+        true => Ok(machine_name()),
+        false => Ok(named.to_owned()),
+    }
+}
+
+/// `dn` among the general metadata; beside the datanode's identity where there is no such place.
+fn security_dir(config: &Config) -> Result<PathBuf, StartError> {
+    let base = match config.is_set("ozone.metadata.dirs") {
+        true => config.get_dir("ozone.metadata.dirs")?,
+        false => config.get_dir("hdds.datanode.id.dir")?,
+    };
+    Ok(base.join("dn"))
+}
+
 fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
     address
         .resolve()
@@ -135,6 +154,16 @@ fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_under_the_name_of_the_machine() {
+        let name = |pairs: &[(&str, &str)], listener| {
+            host_name(&Config::from_pairs(pairs.iter().copied()).unwrap(), listener).unwrap()
+        };
+        assert_eq!(name(&[], "0.0.0.0"), machine_name());
+        assert_eq!(name(&[("hdds.datanode.hostname", "dn1")], "0.0.0.0"), "dn1");
+        assert_eq!(name(&[], "127.0.0.1"), "");
+    }
 
     #[test]
     fn a_datanode_without_directories_says_which_key_is_missing() {

@@ -10,14 +10,16 @@ use ozone_kv::BlockCache;
 use ozone_proto::hdds::datanode::xceiver_client_protocol_service_server::XceiverClientProtocolServiceServer;
 use ozone_proto::hdds::{DatanodeDetailsProto, Port};
 use ozone_proto::scm::datanode_peer_service_server::DatanodePeerServiceServer;
-use ozone_raft::{Connect, HostConfig, Peer, PlainConnect, RaftHost};
+use ozone_raft::{ChannelConnect, HostConfig, RaftHost};
 use ozone_rpc::channel::Channels;
 use ozone_rpc::server::{Listener, ServerHandle};
+use ozone_security::guard::Guard;
+use ozone_security::identity::Role;
+use ozone_security::tls::Transport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::container::ContainerSet;
@@ -27,10 +29,11 @@ use crate::identity;
 use crate::join::{Join, JoinSettings};
 use crate::node::Node;
 use crate::options::{DatanodeOptions, Settings};
-use crate::peer::{CLIENT_PORT, PEER_PORT, PeerService, Peers, only_datanodes};
+use crate::peer::{CLIENT_PORT, PEER_PORT, PeerService, Peers};
 use crate::pipeline::{PipelineStore, Pipelines};
 use crate::repair::{self, Repairer};
 use crate::scanner::Scanner;
+use crate::security;
 use crate::service::ClientService;
 use crate::sweep::Sweeper;
 use crate::tokens::Tokens;
@@ -85,13 +88,16 @@ impl DatanodeServer {
     pub async fn start(options: DatanodeOptions) -> Result<Self, StartError> {
         let reading = options.clone();
         let settings = blocking(move || Settings::read(&reading)).await?;
+        let uuid = own_uuid(&options, &settings).await?;
+        let (transport, keeper) = security::enrol(&options, &settings, uuid).await?;
         let listeners = Listeners {
-            client: listen(&options, settings.client_address).await?,
-            peer: listen(&options, settings.peer_address).await?,
+            client: listen(&options, &transport, settings.client_address).await?,
+            peer: listen(&options, &transport, settings.peer_address).await?,
         };
         let workers = Arc::new(Workers::new(options.clock.clone()));
+        workers.spawn(keeper);
         let cache = BlockCache::new(settings.cache_bytes);
-        let node = make_node(&options, &settings, &cache, &workers).await?;
+        let node = make_node(&options, &settings, &cache, &workers, (uuid, &transport)).await?;
         let join = Arc::new(make_join(&options, &settings, cache, &workers));
         let (looking, uuid) = (join.clone(), node.uuid.to_string());
         if let Some(owner) = blocking(move || looking.look(&uuid)).await? {
@@ -110,13 +116,13 @@ impl DatanodeServer {
             peer: listeners.peer.address(),
             http: http.address(),
         };
-        let (client, peer) = serve(&node, listeners);
+        let (client, peer) = serve(&node, listeners, &transport);
         let seen = membership.subscribe();
         let heartbeats = Heartbeats {
             details: details(node.uuid, &settings, &addresses),
             node: node.clone(),
             join,
-            channels: Channels::new(options.net.clone(), options.client.clone()),
+            channels: Channels::new(options.net.clone(), transport.client.clone()),
             interval: settings.heartbeat,
             full_report_interval: settings.full_report,
             replication_limit: settings.copies,
@@ -201,8 +207,18 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or(Err(StartError::ShuttingDown))
 }
 
-async fn listen(options: &DatanodeOptions, address: SocketAddr) -> Result<Listener, StartError> {
-    let listener = Listener::bind(&*options.net, address, options.listener.clone()).await;
+async fn own_uuid(options: &DatanodeOptions, settings: &Settings) -> Result<Uuid, StartError> {
+    let (disk, rng) = (options.disk.clone(), options.rng.clone());
+    let dir = settings.id_dir.clone();
+    blocking(move || identity::load_or_create(&*disk, &dir, &*rng)).await
+}
+
+async fn listen(
+    options: &DatanodeOptions,
+    transport: &Transport,
+    address: SocketAddr,
+) -> Result<Listener, StartError> {
+    let listener = Listener::bind(&*options.net, address, transport.listener.clone()).await;
     listener.map_err(|error| StartError::Listen {
         address: address.to_string(),
         reason: error.to_string(),
@@ -214,22 +230,13 @@ async fn make_node(
     settings: &Settings,
     cache: &BlockCache,
     workers: &Workers,
+    (uuid, transport): (Uuid, &Transport),
 ) -> Result<Arc<Node>, StartError> {
-    let (disk, rng) = (options.disk.clone(), options.rng.clone());
-    let (id_dir, cache) = (settings.id_dir.clone(), cache.clone());
-    let (uuid, store) = blocking(move || {
-        let uuid = identity::load_or_create(&*disk, &id_dir, &*rng)?;
-        Ok((
-            uuid,
-            PipelineStore::open(&id_dir.join("pipelines.db"), &cache)?,
-        ))
-    })
-    .await?;
-    let channels = || Channels::new(options.net.clone(), options.client.clone());
-    let connect = Arc::new(RaftConnect(channels()));
+    let (path, cache) = (settings.id_dir.join("pipelines.db"), cache.clone());
+    let store = blocking(move || PipelineStore::open(&path, &cache)).await?;
     let host = RaftHost::new(HostConfig {
-        connect,
-        ..HostConfig::new(uuid)
+        node_id: uuid,
+        connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
     })?;
     let (store, logs) = (Arc::new(store), settings.log_dir.clone());
     Ok(Arc::new(Node {
@@ -237,7 +244,10 @@ async fn make_node(
         containers: Arc::default(),
         volumes: OnceLock::new(),
         pipelines: Pipelines::new(host, store, logs, options.disk.clone()),
-        peers: Peers::new(channels(), options.clock.clone()),
+        peers: Peers::new(
+            Channels::new(options.net.clone(), transport.client.clone()),
+            options.clock.clone(),
+        ),
         tokens: Tokens::new(settings.tokens, options.clock.clone()),
         container_size: settings.container_size,
         clock: options.clock.clone(),
@@ -278,19 +288,6 @@ fn make_join(
     })
 }
 
-/// Raft's connections, with the identity of all others.
-#[derive(Debug)]
-struct RaftConnect(Channels);
-
-impl Connect for RaftConnect {
-    fn channel(&self, peer: &Peer) -> Result<Channel, tonic::transport::Error> {
-        // An address that is none fails in the same way either way.
-        self.0
-            .get(&peer.address)
-            .or_else(|_| PlainConnect.channel(peer))
-    }
-}
-
 fn wake_repairer(node: &Arc<Node>, workers: &Arc<Workers>) {
     let (mut lacking, gate) = (node.lacking.subscribe(), node.gate.clone());
     let workers = Arc::downgrade(workers);
@@ -308,15 +305,25 @@ fn wake_repairer(node: &Arc<Node>, workers: &Arc<Workers>) {
     });
 }
 
-fn serve(node: &Arc<Node>, listeners: Listeners) -> (ServerHandle, ServerHandle) {
+/// Who may ask for blocks: users, and datanodes that pass chunks on.
+const BLOCK_CALLERS: &[Role] = &[Role::Client, Role::Datanode];
+
+fn serve(
+    node: &Arc<Node>,
+    listeners: Listeners,
+    transport: &Transport,
+) -> (ServerHandle, ServerHandle) {
+    let guard = |roles| Guard::new(&transport.cluster_id, roles);
     let commands = XceiverClientProtocolServiceServer::new(ClientService::new(node.clone()))
         .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
         .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);
     let peers = DatanodePeerServiceServer::new(PeerService::new(node.clone()))
         .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
         .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);
-    let peers = InterceptedService::new(peers, only_datanodes);
-    let raft = InterceptedService::new(node.pipelines.host().service(), only_datanodes);
+    let commands = InterceptedService::new(commands, guard(BLOCK_CALLERS));
+    let peers = InterceptedService::new(peers, guard(&[Role::Datanode]));
+    let raft = node.pipelines.host().service();
+    let raft = InterceptedService::new(raft, guard(&[Role::Datanode]));
     (
         listeners.client.serve(Routes::new(commands)),
         listeners.peer.serve(Routes::new(peers).add_service(raft)),

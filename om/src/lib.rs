@@ -24,6 +24,7 @@ pub mod reads;
 pub mod replies;
 pub mod rows;
 pub mod runner;
+pub mod security;
 pub mod server;
 pub mod service;
 pub mod services;

@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ozone_common::clock::Clock;
-use ozone_common::config::{Config, HostPort, om_nodes};
+use ozone_common::config::{Config, HostPort, om_nodes, scm_addresses};
 use ozone_common::disk::Disk;
 use ozone_common::http::{Health, HttpServer, health_check};
 use ozone_common::net::Net;
 use ozone_common::rng::Rng;
+use ozone_common::version_file::VersionFile;
 use ozone_common::worker::Workers;
 use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
 use ozone_proto::namespace::Replication;
 use ozone_proto::om::ozone_manager_service_server::OzoneManagerServiceServer;
-use ozone_raft::{Group, GroupConfig, HostConfig, Peer, RaftHost, RaftOptions};
-use ozone_rpc::channel::{Channels, ClientIdentity};
-use ozone_rpc::server::{Listener, ListenerIdentity, ServerHandle};
+use ozone_raft::{ChannelConnect, Group, GroupConfig, HostConfig, Peer, RaftHost, RaftOptions};
+use ozone_rpc::channel::Channels;
+use ozone_rpc::server::{Listener, ServerHandle};
+use ozone_security::enrol::Enrolment;
+use ozone_security::guard::Guard;
+use ozone_security::identity::Role;
+use ozone_security::tls::Transport;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use uuid::Uuid;
 
 use crate::background::{Fold, Reclaim, SessionWatch};
@@ -29,6 +35,7 @@ use crate::leader::Leader;
 use crate::leases::Leases;
 use crate::opens::Opens;
 use crate::runner::Runner;
+use crate::security::enrolment;
 use crate::service::OmService;
 use crate::services::Services;
 use crate::state_machine::OmState;
@@ -79,41 +86,39 @@ fn start(error: impl std::fmt::Display) -> OmError {
     OmError::Start(error.to_string())
 }
 
-/// Initialises the OM's directories for the cluster of its SCM; run again, it keeps what is there.
+/// Initialises the OM's directories for the cluster of its SCM, and gets a certificate there; run
+/// again, it keeps what is there.
 pub async fn init(options: &OmOptions) -> Result<String> {
     let layout = Layout::from_config(&options.config)?;
-    let channels = Arc::new(Channels::new(
-        options.net.clone(),
-        ClientIdentity::Plaintext,
-    ));
-    let info = blocks(
-        options,
-        &channels,
-        Arc::new(Tokens::new(options.clock.clone())),
-    )?
-    .scm_info()
-    .await?;
+    let known = VersionFile::read(&*options.disk, &layout.current()).map_err(start)?;
+    let uuid = known.map_or_else(|| options.rng.uuid(), |known| known.uuid);
+    let enrolment = Arc::new(make_enrolment(options, &layout, uuid).await?);
+    let identity = enrolment.identity().await.map_err(start)?;
+    let channels = Arc::new(Channels::new(options.net.clone(), identity));
+    let tokens = Arc::new(Tokens::new(options.clock.clone()));
+    let info = blocks(options, &channels, tokens)?.scm_info().await?;
     let cluster = ClusterIdentity {
         cluster_id: info.cluster_id,
         scm_id: info.scm_id,
     };
-    let version = layout.init(
-        &*options.disk,
-        &cluster,
-        options.clock.wall_ms(),
-        options.rng.uuid(),
-    )?;
+    let now_ms = options.clock.wall_ms();
+    let version = layout.init(&*options.disk, &cluster, now_ms, uuid)?;
+    enrolment.obtain().await.map_err(start)?;
     Ok(version.cluster_id)
 }
 
+async fn make_enrolment(options: &OmOptions, layout: &Layout, uuid: Uuid) -> Result<Enrolment> {
+    let (options, layout) = (options.clone(), layout.clone());
+    ozone_kv::blocking(move || enrolment(&options, &layout, uuid))
+        .await
+        .map_err(start)?
+}
+
 fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) -> Result<Blocks> {
-    let scm = options
-        .config
-        .get_address("ozone.scm.block.client.address")
-        .map_err(start)?;
+    let scm = scm_addresses(&options.config, "ozone.scm.block.client.address").map_err(start)?;
     Ok(Blocks::new(BlocksOptions {
         channels: channels.clone(),
-        scm: vec![scm.to_string()],
+        scm,
         clock: options.clock.clone(),
         rng: options.rng.clone(),
         owner: "om".to_owned(),
@@ -153,8 +158,17 @@ impl OmServer {
             .await
             .map_err(start)??;
         let state = Arc::new(state);
-        let host = RaftHost::new(HostConfig::new(version.uuid)).map_err(start)?;
-        let raft = serve_raft(&options, &host).await?;
+        let enrolment = make_enrolment(&options, &layout, version.uuid).await?;
+        let scm_security = enrolment.settings.scm.clone();
+        let (transport, keeper) = enrolment.start().await.map_err(start)?;
+        let host = RaftHost::new(HostConfig {
+            node_id: version.uuid,
+            connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
+        });
+        let host = host.map_err(start)?;
+        let guard = |roles| Guard::new(&version.cluster_id, roles);
+        let place = (&options, &transport);
+        let raft = serve_raft(place, &host, guard(&[Role::Om])).await?;
         let group = open_group(
             &layout,
             &host,
@@ -165,18 +179,11 @@ impl OmServer {
         )
         .await?;
 
-        let channels = Arc::new(Channels::new(
-            options.net.clone(),
-            ClientIdentity::Plaintext,
-        ));
+        let channels = Arc::new(Channels::new(options.net.clone(), transport.client.clone()));
         let tokens = Arc::new(Tokens::new(options.clock.clone()));
-        let security = options
-            .config
-            .get_address("ozone.scm.security.service.address")
-            .map_err(start)?;
         let refresh = KeyRefresh {
             channels: channels.clone(),
-            scm: security.to_string(),
+            scm: scm_security,
             tokens: tokens.clone(),
         };
         let leader = Arc::new(Leader {
@@ -192,13 +199,7 @@ impl OmServer {
             .config
             .get_address("ozone.om.address")
             .map_err(start)?;
-        let listener = Listener::bind(
-            &*options.net,
-            address.resolve().map_err(start)?,
-            ListenerIdentity::Plaintext,
-        )
-        .await
-        .map_err(start)?;
+        let listener = listen(place, &address).await?;
         let client_address = HostPort::new(address.host.clone(), listener.address().port());
         let services = Services {
             nodes: [(version.uuid, ("om".to_owned(), client_address))].into(),
@@ -214,6 +215,7 @@ impl OmServer {
             .config
             .get_duration("ozone.block.deleting.service.interval")
             .map_err(start)?;
+        workers.spawn(keeper);
         workers.spawn(refresh);
         workers.spawn(SessionWatch(runner.clone()));
         workers.spawn(Fold {
@@ -227,7 +229,11 @@ impl OmServer {
         });
         group.wait_for_leader(ELECTION).await.map_err(start)?;
         leader.take_over(started).await?;
-        let service = OzoneManagerServiceServer::new(OmService(runner.clone()))
+        let service = OzoneManagerServiceServer::new(OmService {
+            runner: runner.clone(),
+            guard: guard(&[Role::Client]),
+        });
+        let service = service
             .max_decoding_message_size(ozone_rpc::MAX_MESSAGE)
             .max_encoding_message_size(ozone_rpc::MAX_MESSAGE);
         let client = listener.serve(Routes::new(service));
@@ -269,21 +275,27 @@ impl OmServer {
     }
 }
 
-async fn serve_raft(options: &OmOptions, host: &Arc<RaftHost>) -> Result<ServerHandle> {
-    let address = om_nodes(&options.config)
-        .map_err(start)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| OmError::Start("no OM is configured".into()))?
-        .ratis;
-    let listener = Listener::bind(
-        &*options.net,
-        address.resolve().map_err(start)?,
-        ListenerIdentity::Plaintext,
-    )
-    .await
-    .map_err(start)?;
-    Ok(listener.serve(Routes::new(host.service())))
+async fn listen(
+    (options, transport): (&OmOptions, &Transport),
+    address: &HostPort,
+) -> Result<Listener> {
+    let identity = transport.listener.clone();
+    let address = address.resolve().map_err(start)?;
+    let bound = Listener::bind(&*options.net, address, identity).await;
+    bound.map_err(start)
+}
+
+async fn serve_raft(
+    place: (&OmOptions, &Transport),
+    host: &Arc<RaftHost>,
+    guard: Guard,
+) -> Result<ServerHandle> {
+    let nodes = om_nodes(&place.0.config).map_err(start)?;
+    let own = nodes.into_iter().next();
+    let own = own.ok_or_else(|| OmError::Start("no OM is configured".into()))?;
+    let listener = listen(place, &own.ratis).await?;
+    let service = InterceptedService::new(host.service(), guard);
+    Ok(listener.serve(Routes::new(service)))
 }
 
 async fn open_group(

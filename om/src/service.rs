@@ -4,12 +4,20 @@ use std::sync::Arc;
 
 use ozone_proto::om::ozone_manager_service_server::OzoneManagerService;
 use ozone_proto::om::{OmRequest, OmResponse};
+use ozone_security::guard::Guard;
 use tonic::{Request, Response, Status};
 
 use crate::runner::Runner;
+use crate::security;
+use crate::state_machine::response;
 
 /// The service.
-pub struct OmService(pub Arc<Runner>);
+pub struct OmService {
+    /// Answers.
+    pub runner: Arc<Runner>,
+    /// Whom.
+    pub guard: Guard,
+}
 
 #[tonic::async_trait]
 impl OzoneManagerService for OmService {
@@ -17,9 +25,14 @@ impl OzoneManagerService for OmService {
         &self,
         request: Request<OmRequest>,
     ) -> Result<Response<OmResponse>, Status> {
-        let runner = self.0.clone();
+        let caller = self.guard.admit(&request)?;
+        let request = request.into_inner();
+        if let Err(error) = security::check_user(caller.as_ref(), &request) {
+            return Ok(Response::new(response(&request, Err(error))));
+        }
+        let runner = self.runner.clone();
         // In a task of its own: a client that goes away must not cut a change short half-way.
-        let answer = tokio::spawn(async move { runner.run(request.into_inner()).await }).await;
+        let answer = tokio::spawn(async move { runner.run(request).await }).await;
         answer
             .map(Response::new)
             .map_err(|e| Status::internal(format!("the request ended badly: {e}")))

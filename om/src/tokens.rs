@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ozone_common::clock::Clock;
 use ozone_common::ids::{BlockId, ContainerId, LocalId};
 use ozone_common::worker::{Next, WorkError, Worker};
-use ozone_proto::scm::GetSecretKeysRequest;
+use ozone_proto::scm::{GetSecretKeysRequest, GetSecretKeysResponse};
 use ozone_proto::scm::scm_security_service_client::ScmSecurityServiceClient;
 use ozone_rpc::channel::Channels;
 use ozone_security::secret_keys::{KeyStore, SecretKey, SecretKeys};
@@ -93,10 +93,25 @@ impl Tokens {
 pub struct KeyRefresh {
     /// Connections.
     pub channels: Arc<Channels>,
-    /// `host:port` of SCM's security service.
-    pub scm: String,
+    /// `host:port` of SCM's security service, each of them; any knows the keys.
+    pub scm: Vec<String>,
     /// Where the keys go.
     pub tokens: Arc<Tokens>,
+}
+
+impl KeyRefresh {
+    /// The keys of the first SCM that answers; the last failure when none does.
+    async fn fetch(&self) -> Result<GetSecretKeysResponse, WorkError> {
+        let mut failure = "no SCM is configured".into();
+        for scm in &self.scm {
+            let mut client = ScmSecurityServiceClient::new(self.channels.get(scm)?);
+            match client.get_secret_keys(GetSecretKeysRequest {}).await {
+                Ok(found) => return Ok(found.into_inner()),
+                Err(status) => failure = status.into(),
+            }
+        }
+        Err(failure)
+    }
 }
 
 #[async_trait]
@@ -106,11 +121,7 @@ impl Worker for KeyRefresh {
     }
 
     async fn work(&mut self, _gate: &CancellationToken) -> Result<Next, WorkError> {
-        let mut client = ScmSecurityServiceClient::new(self.channels.get(&self.scm)?);
-        let found = client
-            .get_secret_keys(GetSecretKeysRequest {})
-            .await?
-            .into_inner();
+        let found = self.fetch().await?;
         let keys = found.keys.into_iter().filter_map(|k| {
             Some(SecretKey {
                 id: Uuid::from_slice(&k.id).ok()?,

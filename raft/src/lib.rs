@@ -27,7 +27,7 @@ mod types;
 mod wire;
 
 pub use config::{GroupConfig, HostConfig, Peer, RaftOptions};
-pub use connect::{Connect, PlainConnect, endpoint};
+pub use connect::{ChannelConnect, Connect, PlainConnect};
 pub use error::{RaftError, Result};
 pub use group::{Group, GroupStatus, Leadership, LogPosition, MAX_COMMAND_BYTES};
 pub use host::RaftHost;

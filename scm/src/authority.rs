@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use ozone_common::config::Config;
 use ozone_proto::scm::{SignCertificateRequest, SignCertificateResponse};
-use ozone_security::ca::{CertificateAuthority, Grant, IssuedChain, KeyRequest};
+use ozone_security::ca::{CertificateAuthority, Grant, IssuedChain, KeyRequest, Standing};
+use ozone_security::chain::serial;
 use ozone_security::credentials::{CredentialError, Credentials, Owner, to_pem};
 use ozone_security::identity::{Role, Subject};
+use ozone_security::settings::{machine_name, tls_wanted};
 
 use crate::error::{ScmError, StartError};
 use crate::layout::Identity;
@@ -22,20 +24,27 @@ use crate::scm::Scm;
 /// Serial number of the sub-authority of the SCM that made the root, which has the one before.
 const FIRST_SUB_SERIAL: u64 = ozone_security::ca::ROOT_SERIAL + 1;
 
-/// How long certificates are good for.
+/// What certificates are issued on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lifetimes {
-    /// Of authorities.
+pub(crate) struct Terms {
+    /// How long authorities are good for.
     authority: Duration,
-    /// Of everyone else.
+    /// How long everyone else is.
     server: Duration,
+    /// What those that are asked for are worth: only with TLS it is known who asks.
+    standing: Standing,
 }
 
-impl Lifetimes {
+impl Terms {
     pub(crate) fn from_config(config: &Config) -> Result<Self, StartError> {
+        let standing = match tls_wanted(config)? {
+            true => Standing::Proven,
+            false => Standing::Unproven,
+        };
         Ok(Self {
             authority: config.get_duration("hdds.x509.max.duration")?,
             server: config.get_duration("hdds.x509.default.duration")?,
+            standing,
         })
     }
 }
@@ -46,7 +55,7 @@ pub(crate) struct Authority {
     sub: CertificateAuthority,
     /// Only where the cluster was formatted.
     root: Option<CertificateAuthority>,
-    lifetimes: Lifetimes,
+    terms: Terms,
 }
 
 /// Where keys and certificates lie.
@@ -77,15 +86,16 @@ impl Authority {
     pub(crate) fn create(
         base: &Path,
         identity: &Identity,
-        lifetimes: Lifetimes,
+        terms: Terms,
         now_ms: u64,
     ) -> Result<(), StartError> {
         let dirs = Dirs::below(base);
         let grant = |role, serial| Grant {
-            subject: subject(role, host_name(), identity.scm_id.to_string(), identity),
+            subject: subject(role, machine_name(), identity.scm_id.to_string(), identity),
             serial,
             now_ms,
-            lifetime: lifetimes.authority,
+            lifetime: terms.authority,
+            standing: Standing::Proven,
         };
         let root = match load(&dirs.root)? {
             Some(root) => root,
@@ -108,14 +118,20 @@ impl Authority {
     }
 
     /// Reads what is below `base`; none if this SCM has no sub-authority. Blocks.
-    pub(crate) fn load(base: &Path, lifetimes: Lifetimes) -> Result<Option<Self>, StartError> {
+    pub(crate) fn load(base: &Path, terms: Terms) -> Result<Option<Self>, StartError> {
         let dirs = Dirs::below(base);
         let root = load(&dirs.root)?;
         Ok(load(&dirs.sub)?.map(|sub| Self {
             sub,
             root,
-            lifetimes,
+            terms,
         }))
+    }
+
+    /// The number of the sub-authority's certificate.
+    pub(crate) fn serial(&self) -> Result<String, StartError> {
+        let own = self.sub.credentials().certificate();
+        serial(own).map_err(|error| StartError::Tls(error.to_string()))
     }
 
     /// The sub-authority's certificate and the root's, as PEM.
@@ -140,13 +156,14 @@ impl Authority {
             subject,
             serial,
             now_ms,
-            lifetime: self.lifetimes.server,
+            lifetime: self.terms.server,
+            standing: Standing::Proven,
         };
         let issued = self.sub.sign_request(request.der(), &grant)?;
         request.into_credentials(issued)
     }
 
-    fn sign(&self, request: &[u8], mut grant: Grant) -> Result<IssuedChain, ScmError> {
+    fn sign(&self, request: &[u8], grant: Grant) -> Result<IssuedChain, ScmError> {
         let refuse = |error: CredentialError| ScmError::Authority(error.to_string());
         if grant.subject.role != Role::ScmSub {
             return self.sub.sign_request(request, &grant).map_err(refuse);
@@ -155,7 +172,6 @@ impl Authority {
             let reason = "only the SCM that formatted the cluster certifies other SCMs";
             ScmError::Authority(reason.to_owned())
         })?;
-        grant.lifetime = self.lifetimes.authority;
         root.sign_sub(request, &grant).map_err(refuse)
     }
 }
@@ -174,24 +190,6 @@ fn subject(role: Role, host: String, id: String, identity: &Identity) -> Subject
         host,
         id,
         cluster_id: identity.cluster_id.clone(),
-    }
-}
-
-/// The name of this machine, as certificates carry it.
-fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok();
-    name.and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "localhost".to_owned())
-}
-
-/// What a node type of a request is certified as.
-pub(crate) fn role_of(node_type: &str) -> Option<Role> {
-    match node_type {
-        "OM" => Some(Role::Om),
-        "DATANODE" => Some(Role::Datanode),
-        "SCM" => Some(Role::ScmSub),
-        "CLIENT" => Some(Role::Client),
-        _ => None,
     }
 }
 
@@ -216,9 +214,9 @@ impl Scm {
         self.log.require_leader()?;
         let none = || ScmError::Authority("this SCM has no authority: bootstrap it".to_owned());
         let authority = self.authority.as_ref().ok_or_else(none)?;
-        let role = role_of(&request.node_type).ok_or_else(|| {
+        let role = Role::of_node_type(&request.node_type).ok_or_else(|| {
             let asked = &request.node_type;
-            ScmError::BadRequest(format!("node type {asked:?}: OM, DATANODE, SCM or CLIENT"))
+            ScmError::BadRequest(format!("node type {asked:?}: OM, DATANODE, SCM, CLIENT or JOIN"))
         })?;
         let csr = request_der(&request.csr_pem)?;
         let range = SequenceRange {
@@ -228,6 +226,12 @@ impl Scm {
         let number = self.log.propose(Command::SequenceRange(range)).await?;
         let serial = FIRST_SUB_SERIAL + number;
         let now_ms = self.clock.wall_ms();
+        let asked = Duration::from_millis(request.valid_ms);
+        let usual = match role {
+            Role::ScmSub => authority.terms.authority,
+            _ => authority.terms.server,
+        };
+        let lifetime = if asked.is_zero() { usual } else { usual.min(asked) };
         let grant = Grant {
             subject: subject(
                 role,
@@ -237,7 +241,8 @@ impl Scm {
             ),
             serial,
             now_ms,
-            lifetime: authority.lifetimes.server,
+            lifetime,
+            standing: authority.terms.standing,
         };
         let issued = authority.sign(&csr, grant)?;
         let pem = to_pem(&issued.certificate);

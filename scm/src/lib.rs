@@ -21,6 +21,7 @@ mod container;
 mod coordinator;
 mod deleted_blocks;
 mod error;
+mod issue;
 mod layout;
 mod listeners;
 mod log;
@@ -42,5 +43,6 @@ mod tables;
 mod transport;
 
 pub use error::{ScmError, StartError};
+pub use issue::issue;
 pub use layout::{Cluster, Identity, LAYOUT_VERSION, Layout};
 pub use server::{Addresses, ScmOptions, ScmServer, bootstrap, init};

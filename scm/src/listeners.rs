@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ozone_common::config::Config;
+use ozone_common::config::{Config, HostPort};
 use ozone_common::net::Net;
 use ozone_kv::blocking;
 use ozone_proto::hdds::block::scm_block_location_protocol_service_server::ScmBlockLocationProtocolServiceServer;
@@ -14,6 +14,7 @@ use ozone_proto::scm::scm_datanode_service_server::ScmDatanodeServiceServer;
 use ozone_proto::scm::scm_security_service_server::ScmSecurityServiceServer;
 use ozone_rpc::MAX_MESSAGE;
 use ozone_rpc::server::{Listener, ServerHandle};
+use ozone_security::tls::Transport;
 use tonic::service::Routes;
 
 use crate::error::StartError;
@@ -24,7 +25,6 @@ use crate::service::admin::AdminService;
 use crate::service::block::BlockService;
 use crate::service::datanode::DatanodeService;
 use crate::service::security::SecurityService;
-use crate::transport::Transport;
 
 /// Who an address is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,15 +148,22 @@ impl Listeners {
     }
 }
 
+/// The addresses that are configured.
+pub(crate) fn configured(config: &Config, members: &Members) -> Result<Vec<HostPort>, StartError> {
+    let address =
+        |audience: Audience| Ok(config.get_address(&members.key(config, audience.key()))?);
+    ALL.into_iter().map(address).collect()
+}
+
 fn addresses(
     config: &Config,
     members: &Members,
 ) -> Result<Vec<(SocketAddr, Audience)>, StartError> {
-    let address = |audience: Audience| {
-        let asked = config.get_address(&members.key(config, audience.key()))?;
-        Ok((resolve(audience.what(), &asked)?, audience))
-    };
-    ALL.into_iter().map(address).collect()
+    let configured = configured(config, members)?;
+    let resolved = ALL.into_iter().zip(&configured);
+    resolved
+        .map(|(audience, asked)| Ok((resolve(audience.what(), asked)?, audience)))
+        .collect()
 }
 
 /// Audiences by address; each that lets the system pick a port has a listener of its own.

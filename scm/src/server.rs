@@ -10,20 +10,27 @@ use ozone_common::disk::{Disk, RealDisk};
 use ozone_common::http::{Health, HttpServer, health_check};
 use ozone_common::net::{Net, TcpNet};
 use ozone_common::rng::{OsRng, Rng};
+use ozone_common::version_file::VersionFile;
 use ozone_common::worker::Workers;
 use ozone_kv::blocking;
-use ozone_raft::{GroupConfig, HostConfig, RaftHost, RaftOptions};
+use ozone_raft::{ChannelConnect, GroupConfig, HostConfig, RaftHost, RaftOptions};
 use ozone_rpc::server::ServerHandle;
+use ozone_security::guard::Guard;
+use ozone_security::identity::Role;
+use ozone_security::live::Live;
+use ozone_security::settings::{host_names, tls_wanted};
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
-use crate::authority::{Authority, Lifetimes};
+use crate::authority::{Authority, Terms};
 use crate::block::{Allocator, LocalIds};
 use crate::container::replicas::Replicas;
 use crate::coordinator::{self, Coordinator};
 use crate::deleted_blocks::{self, BlockDeletion, Deletions};
 use crate::error::StartError;
 use crate::layout::{Cluster, Identity, Layout, Machine, format};
-use crate::listeners::{Listeners, Place, bind};
+use crate::listeners::{Listeners, Place, bind, configured};
 use crate::log::Log;
 use crate::members::Members;
 use crate::node::Nodes;
@@ -33,7 +40,7 @@ use crate::safemode::SafeMode;
 use crate::scm::{Attention, Scm};
 use crate::settings::Settings;
 use crate::state_machine::Store;
-use crate::transport::{OwnCertificate, Transport};
+use crate::transport::{CertificateRenewal, OwnCertificate, transport};
 
 /// How long calls under way may take at shutdown.
 const GRACE: Duration = Duration::from_secs(2);
@@ -93,9 +100,13 @@ pub fn init(config: &Config, cluster_id: Option<&str>) -> Result<Identity, Start
         c_time: None,
     });
     let (layout, identity) = format_here(config, cluster.as_ref())?;
-    let lifetimes = Lifetimes::from_config(config)?;
+    let terms = Terms::from_config(config)?;
     let now_ms = SystemClock::new().wall_ms();
-    Authority::create(&layout.authority, &identity, lifetimes, now_ms)?;
+    Authority::create(&layout.authority, &identity, terms, now_ms)?;
+    if let Some(authority) = Authority::load(&layout.authority, terms)? {
+        let serial = authority.serial()?;
+        VersionFile::set_extra(&RealDisk, &layout.version, "scmCertSerialId", &serial)?;
+    }
     Ok(identity)
 }
 
@@ -135,7 +146,8 @@ struct Opened {
     identity: Identity,
     store: Arc<Store>,
     authority: Option<Authority>,
-    transport: Transport,
+    /// With TLS: what the own certificate is made of, and what is in use.
+    own: Option<(OwnCertificate, Arc<Live>)>,
     ratis: SocketAddr,
 }
 
@@ -145,21 +157,24 @@ fn open(options: &ScmOptions) -> Result<Opened, StartError> {
     let layout = Layout::new(config, &members)?;
     let identity = layout.identity(options.disk.as_ref())?;
     layout.make_dirs(options.disk.as_ref())?;
-    let authority = Authority::load(&layout.authority, Lifetimes::from_config(config)?)?;
-    let transport = Transport::new(
-        config,
-        &OwnCertificate {
-            authority: authority.as_ref(),
-            identity: &identity,
-            hosts: &[members.ratis().host.clone(), "localhost".to_owned()],
-            // Beyond the numbers that the counter will ever give.
-            serial: options.rng.u64() | 1 << 63,
-            now_ms: options.clock.wall_ms(),
-        },
-    )?;
+    let authority = Authority::load(&layout.authority, Terms::from_config(config)?)?;
+    let mut listeners = configured(config, &members)?;
+    listeners.push(members.ratis().clone());
+    let own = OwnCertificate {
+        hosts: host_names(&listeners),
+        clock: options.clock.clone(),
+        rng: options.rng.clone(),
+    };
+    let own = match tls_wanted(config)? {
+        true => {
+            let live = own.live(authority.as_ref(), &identity)?;
+            Some((own, live))
+        }
+        false => None,
+    };
     Ok(Opened {
         authority,
-        transport,
+        own,
         settings: Settings::from_config(config)?,
         ratis: resolve("the Raft listener", members.ratis())?,
         store: Arc::new(Store::open(&layout.db)?),
@@ -184,19 +199,22 @@ impl ScmServer {
     pub async fn start(options: ScmOptions) -> Result<Self, StartError> {
         let reading = options.clone();
         let opened = blocking(move || open(&reading)).await;
-        let opened = opened.map_err(|e| StartError::Members(e.to_string()))??;
+        let mut opened = opened.map_err(|e| StartError::Members(e.to_string()))??;
         let place = Place {
             net: options.net.clone(),
-            transport: opened.transport.clone(),
+            transport: transport(opened.own.as_ref().map(|(_, live)| live))?,
         };
         let host = RaftHost::new(HostConfig {
-            connect: place.transport.connect(options.net.clone()),
-            ..HostConfig::new(opened.identity.scm_id)
+            node_id: opened.identity.scm_id,
+            connect: ChannelConnect::new(options.net.clone(), place.transport.client.clone()),
         })?;
         let ratis = bind(&place, "the Raft listener", opened.ratis).await?;
         let ratis_address = ratis.address();
         // The other members must be able to answer before the group asks them for votes.
-        let ratis = ratis.serve(tonic::service::Routes::new(host.service()));
+        let guard = Guard::new(&opened.identity.cluster_id, &[Role::Scm]);
+        let replication = InterceptedService::new(host.service(), guard);
+        let ratis = ratis.serve(Routes::new(replication));
+        let renewal = opened.own.take();
         let scm = Self::assemble(&options, opened, &host, ratis_address).await?;
         let listeners = Listeners::bind(&place, &options.config, &scm.members).await?;
         let http = start_http(&options, &scm).await?;
@@ -205,6 +223,13 @@ impl ScmServer {
         serving.push(ratis);
         let leadership = tokio::spawn(lead(scm.clone()));
         start_workers(&scm);
+        if let Some((own, live)) = renewal {
+            let grace = options
+                .config
+                .get_duration("hdds.x509.renew.grace.duration")?;
+            let scm = scm.clone();
+            scm.clone().workers.spawn(CertificateRenewal { scm, own, live, grace });
+        }
         tracing::info!(scm = %scm.identity.scm_id, cluster = scm.identity.cluster_id, ?addresses, "SCM started");
         Ok(Self {
             scm,

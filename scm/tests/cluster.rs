@@ -21,8 +21,10 @@ use ozone_proto::scm::{
     GetCaCertificatesRequest, RegisterRequest, SignCertificateRequest, command::Body,
 };
 use ozone_rpc::channel::{Channels, ClientIdentity};
-use ozone_security::ca::{CertificateAuthority, Grant, KeyRequest};
-use ozone_security::credentials::{Credentials, from_pem, verify_chain};
+use ozone_security::ca::{CertificateAuthority, Grant, KeyRequest, Standing};
+use ozone_security::chain::verify_chain;
+use ozone_security::credentials::{Credentials, from_pem};
+use ozone_security::live::Live;
 use ozone_security::identity::{Role, Subject};
 use ozone_security::tls::client_config;
 use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start};
@@ -373,10 +375,11 @@ async fn certificates_are_signed_below_the_root_and_numbered() {
     for _ in 0..2 {
         let key = KeyRequest::generate(&subject, &["om1".to_owned()]).unwrap();
         let request = SignCertificateRequest {
-            csr_pem: pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", key.der())),
+            csr_pem: key.pem(),
             node_type: "OM".to_owned(),
             node_uuid: "om-uuid".to_owned(),
             host: "om1".to_owned(),
+            valid_ms: 0,
         };
         let signed = security
             .sign_certificate(request)
@@ -436,25 +439,26 @@ async fn with_security_strangers_without_a_certificate_are_not_answered() {
         id: uuid.to_string(),
         cluster_id: server.identity().cluster_id.clone(),
     };
-    let key = KeyRequest::generate(&subject, &["localhost".to_owned()]).unwrap();
+    let key = KeyRequest::generate(&subject, &["127.0.0.1".to_owned()]).unwrap();
     let now_ms = ozone_common::clock::Clock::wall_ms(&SystemClock::new());
     let grant = Grant {
         subject,
         serial: 77,
         now_ms,
         lifetime: Duration::from_secs(60),
+        standing: Standing::Proven,
     };
     let issued = authority.sign_request(key.der(), &grant).unwrap();
     let own = key.into_credentials(issued).unwrap();
-    let identity = ClientIdentity::Tls(client_config(&own).unwrap());
+    let identity = ClientIdentity::Tls(client_config(&Live::new(own).unwrap()).unwrap());
     let channels = Channels::new(TcpNet::shared(), identity);
     let port = server.addresses().datanode.port();
-    let channel = channels.get(&format!("localhost:{port}")).unwrap();
+    let channel = channels.get(&format!("127.0.0.1:{port}")).unwrap();
     let datanode = FakeDatanode::over(channel, 1);
     assert!(datanode.send(datanode.registration()).await.accepted);
     // It may not speak for another.
     let other = RegisterRequest {
-        datanode: FakeDatanode::over(channels.get(&format!("localhost:{port}")).unwrap(), 2)
+        datanode: FakeDatanode::over(channels.get(&format!("127.0.0.1:{port}")).unwrap(), 2)
             .registration()
             .datanode,
         ..datanode.registration()

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ozone_common::clock::Clock;
 use ozone_common::worker::{Next, WorkError, Worker};
 use ozone_rpc::channel::ClientIdentity;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +108,18 @@ impl Enrolment {
         }
     }
 
+    /// What can be shown to SCM now: the certificate on disk, or else the join bundle.
+    pub async fn identity(self: &Arc<Self>) -> Result<ClientIdentity, EnrolError> {
+        if !self.settings.tls {
+            return Ok(ClientIdentity::Plaintext);
+        }
+        let live = match self.on_disk().await? {
+            Some(found) => Live::new(found)?,
+            None => self.join().await?,
+        };
+        Ok(ClientIdentity::Tls(client_config(&live)?))
+    }
+
     /// What is on disk, if it can be used.
     async fn on_disk(self: &Arc<Self>) -> Result<Option<Credentials>, EnrolError> {
         let enrolment = self.clone();
@@ -170,14 +181,19 @@ impl Enrolment {
         blocking(move || Ok(Live::new(Credentials::load_bundle(&path)?)?)).await
     }
 
-    /// How long until `current` is to be renewed.
-    fn due(&self, current: &Credentials) -> Result<Duration, CredentialError> {
-        let grace = self.settings.renew_grace;
-        let grace = grace.min(current.lifetime()? / RENEWAL_SHARE);
-        let end = Duration::from_millis(current.expires_ms()?);
-        let now = Duration::from_millis(self.signer.clock.wall_ms());
-        Ok(end.saturating_sub(grace).saturating_sub(now))
-    }
+}
+
+/// How long until `current` is to be renewed, and at most until that should be looked at again.
+pub fn renewal_due(
+    current: &Credentials,
+    grace: Duration,
+    now_ms: u64,
+) -> Result<Duration, CredentialError> {
+    let grace = grace.min(current.lifetime()? / RENEWAL_SHARE);
+    let end = Duration::from_millis(current.expires_ms()?);
+    let now = Duration::from_millis(now_ms);
+    let due = end.saturating_sub(grace).saturating_sub(now);
+    Ok(due.min(LONGEST_LOOK))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -210,9 +226,12 @@ impl Worker for Keeper {
 
     async fn work(&mut self, _gate: &CancellationToken) -> Result<Next, WorkError> {
         if let Some(current) = self.current().await? {
-            let due = self.enrolment.due(&current)?;
+            let Enrolment {
+                settings, signer, ..
+            } = &*self.enrolment;
+            let due = renewal_due(&current, settings.renew_grace, signer.clock.wall_ms())?;
             if !due.is_zero() {
-                return Ok(Next::After(due.min(LONGEST_LOOK)));
+                return Ok(Next::After(due));
             }
         }
         let renewed = self.enrolment.renew(self.live.as_ref()).await?;

@@ -14,6 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::credentials::CredentialError;
+use crate::identity::Subject;
 use crate::live::Live;
 
 /// The protocol that listeners and channels speak inside TLS.
@@ -26,6 +27,8 @@ pub struct Transport {
     pub listener: ListenerIdentity,
     /// What its channels show and ask for.
     pub client: ClientIdentity,
+    /// The cluster that its certificate is of; empty without one.
+    pub cluster_id: String,
 }
 
 impl Transport {
@@ -34,14 +37,20 @@ impl Transport {
         Self {
             listener: ListenerIdentity::Plaintext,
             client: ClientIdentity::Plaintext,
+            cluster_id: String::new(),
         }
     }
 
     /// Mutual TLS with these credentials.
     pub fn tls(live: &Arc<Live>) -> Result<Self, CredentialError> {
+        let own = live.credentials();
+        let owner = Subject::of_certificate(own.certificate()).ok_or_else(|| {
+            CredentialError::crypto("set up TLS", "the certificate names no server")
+        })?;
         Ok(Self {
             listener: ListenerIdentity::Tls(server_config(live)?),
             client: ClientIdentity::Tls(client_config(live)?),
+            cluster_id: owner.cluster_id,
         })
     }
 }
@@ -90,7 +99,7 @@ mod tests {
     use super::*;
     use crate::ca::Standing;
     use crate::ca::tests::{Cluster, grant};
-    use crate::identity::{Role, Subject};
+    use crate::identity::Role;
 
     fn live(cluster: &Cluster, role: Role, serial: u64, now: u64) -> Arc<Live> {
         Live::new(cluster.issue(role, serial, now)).unwrap()

@@ -3,7 +3,6 @@
 
 mod export;
 mod forward;
-mod guard;
 mod import;
 mod link;
 mod service;
@@ -20,7 +19,6 @@ use tonic::transport::Channel;
 
 pub(crate) use export::export_container;
 pub(crate) use forward::Forward;
-pub(crate) use guard::only_datanodes;
 pub(crate) use service::PeerService;
 
 pub(crate) use ozone_proto::place::{CLIENT_PORT, PEER_PORT};

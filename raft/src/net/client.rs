@@ -51,7 +51,7 @@ impl Connections {
         }
     }
 
-    pub(crate) fn client(&self, peer: &Peer) -> Result<Client, tonic::transport::Error> {
+    pub(crate) fn client(&self, peer: &Peer) -> std::io::Result<Client> {
         let mut channels = self.channels.lock();
         let channel = match channels.get(&peer.address) {
             Some(channel) => channel.clone(),

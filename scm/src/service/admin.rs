@@ -71,8 +71,8 @@ impl ScmAdminService for AdminService {
 
 impl AdminService {
     fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let roles = [Role::Client, Role::Om, Role::Scm];
-        require(request, &self.0.identity, &roles).map(|_| ())
+        const ROLES: &[Role] = &[Role::Client, Role::Om, Role::Scm];
+        require(request, &self.0.identity, ROLES).map(|_| ())
     }
 
     async fn close(&self, id: i64) -> Result<(), ScmError> {

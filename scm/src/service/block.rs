@@ -35,7 +35,12 @@ impl ScmBlockLocationProtocolService for BlockService {
         &self,
         call: Call<ScmBlockLocationRequest>,
     ) -> Result<Answer<ScmBlockLocationResponse>, tonic::Status> {
-        require(&call, &self.0.identity, &[Role::Om, Role::Scm])?;
+        let roles: &[Role] = match call.get_ref().body {
+            // An OM that is being initialised has no certificate yet.
+            Some(Request::GetScmInfoRequest(_)) => &[Role::Om, Role::Scm, Role::Join],
+            _ => &[Role::Om, Role::Scm],
+        };
+        require(&call, &self.0.identity, roles)?;
         let start = Instant::now();
         let request = call.into_inner();
         let mut response = ScmBlockLocationResponse {

@@ -11,7 +11,6 @@ use ozone_security::identity::Role;
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::authority::role_of;
 use crate::scm::Scm;
 use crate::transport::require;
 
@@ -25,8 +24,8 @@ impl ScmSecurityService for SecurityService {
         &self,
         request: Request<GetSecretKeysRequest>,
     ) -> Result<Response<GetSecretKeysResponse>, Status> {
-        let roles = [Role::Om, Role::Datanode, Role::Scm, Role::ScmSub];
-        require(&request, &self.0.identity, &roles)?;
+        const ROLES: &[Role] = &[Role::Om, Role::Datanode, Role::Scm];
+        require(&request, &self.0.identity, ROLES)?;
         let (keys, version) = self.0.secret_keys();
         Ok(Response::new(GetSecretKeysResponse { keys, version }))
     }
@@ -54,25 +53,30 @@ impl ScmSecurityService for SecurityService {
 }
 
 impl SecurityService {
-    /// A server may have its own certificate renewed, and an SCM may ask for anybody.
+    /// Everybody may have the own certificate renewed, a join bundle may have servers certified, and
+    /// an SCM may ask for anybody.
     fn may_sign(&self, request: &Request<SignCertificateRequest>) -> Result<(), Status> {
-        let roles = [
+        const ROLES: &[Role] = &[
             Role::Om,
             Role::Datanode,
             Role::Client,
+            Role::Join,
             Role::Scm,
-            Role::ScmSub,
         ];
-        let Some(caller) = require(request, &self.0.identity, &roles)? else {
+        let Some(caller) = require(request, &self.0.identity, ROLES)? else {
             return Ok(());
         };
-        let is_scm = matches!(caller.role, Role::Scm | Role::ScmSub);
         let asked = request.get_ref();
-        let own = role_of(&asked.node_type) == Some(caller.role) && asked.node_uuid == caller.id;
-        match is_scm || own {
+        let may = match caller.role {
+            Role::Scm => true,
+            Role::Join => caller.id.split(',').any(|kind| kind == asked.node_type),
+            role => role.node_type() == asked.node_type && asked.node_uuid == caller.id,
+        };
+        match may {
             true => Ok(()),
             false => Err(Status::permission_denied(format!(
-                "{caller} may only ask for its own certificate"
+                "{caller} may not ask for a certificate of {} {}",
+                asked.node_type, asked.node_uuid
             ))),
         }
     }
