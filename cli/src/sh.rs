@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use ozone_common::config::Config;
+use ozone_common::request;
 
 use crate::bucket::BucketCommand;
 use crate::error::{CliError, Result};
@@ -50,8 +51,12 @@ enum Noun {
 /// the command line made no sense, or with 255 when the command failed.
 pub async fn run_sh(args: ShArgs, config: &Config) -> ExitCode {
     let shell = Shell::new(config);
-    let outcome = run(args, &shell).await;
-    shell.close().await;
+    let work = async {
+        let outcome = run(args, &shell).await;
+        shell.close().await;
+        outcome
+    };
+    let outcome = request::begin("sh", work).await;
     exit(outcome)
 }
 

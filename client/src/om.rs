@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_common::caller::Caller;
+use ozone_common::request::current_id;
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
 use ozone_proto::om::ozone_manager_service_client::OzoneManagerServiceClient;
@@ -16,6 +17,7 @@ use ozone_rpc::MAX_MESSAGE;
 use ozone_rpc::call::{Call, CallIds};
 use ozone_rpc::channel::Channels;
 use ozone_rpc::failover::{Classify, Failover, FailoverError, FailoverPolicy, Verdict};
+use ozone_rpc::trust::describe;
 
 use crate::config::ClientConfig;
 use crate::request::type_of;
@@ -157,7 +159,7 @@ impl OmClient {
         };
         OmRequest {
             cmd_type: type_of(&body).into(),
-            trace_id: Some(call.request_id()),
+            trace_id: Some(current_id().unwrap_or_else(|| call.request_id())),
             client_id: client.to_string(),
             user_info: Some(user),
             version: Some(VERSION),
@@ -224,7 +226,7 @@ impl Classify for Unanswered {
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transport(status) => status.fmt(f),
+            Self::Transport(status) => f.write_str(&describe(status)),
             Self::Deferred(answer) => {
                 let message = answer.message.as_deref().unwrap_or_default();
                 write!(f, "{} {message}", answer.status().as_str_name())

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod names;
 pub mod net;
 mod properties;
+pub mod request;
 pub mod rng;
 pub mod telemetry;
 pub mod units;

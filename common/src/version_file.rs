@@ -352,7 +352,9 @@ mod tests {
         set("3").unwrap();
         set("4").unwrap();
         let mut expected = sample();
-        expected.extra.insert("omCertSerialId".to_owned(), "4".to_owned());
+        expected
+            .extra
+            .insert("omCertSerialId".to_owned(), "4".to_owned());
         let read = VersionFile::read(&RealDisk, dir.path()).unwrap();
         assert_eq!(read, Some(expected));
     }

@@ -87,7 +87,8 @@ impl Settings {
         let at = |port: &str| resolve(&HostPort::new(host.clone(), config.get_port(port)?));
         let http_address = resolve(&config.get_address("hdds.datanode.http-address")?)?;
         let security = SecuritySettings::from_config(config)?;
-        check_listener(http_address, security.tls).map_err(|e| StartError::Address(e.to_string()))?;
+        check_listener(http_address, security.tls)
+            .map_err(|e| StartError::Address(e.to_string()))?;
         let size = |key| config.get_size(key);
         let cache = size("hdds.datanode.metadata.rocksdb.cache.size")?;
         let scan = ScanSettings {
@@ -158,7 +159,11 @@ mod tests {
     #[test]
     fn a_listener_on_all_addresses_is_reached_under_the_name_of_the_machine() {
         let name = |pairs: &[(&str, &str)], listener| {
-            host_name(&Config::from_pairs(pairs.iter().copied()).unwrap(), listener).unwrap()
+            host_name(
+                &Config::from_pairs(pairs.iter().copied()).unwrap(),
+                listener,
+            )
+            .unwrap()
         };
         assert_eq!(name(&[], "0.0.0.0"), machine_name());
         assert_eq!(name(&[("hdds.datanode.hostname", "dn1")], "0.0.0.0"), "dn1");

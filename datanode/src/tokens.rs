@@ -15,7 +15,8 @@ use crate::error::{OpError, OpResult};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
-    Write,
+    /// Up to this offset of the block.
+    Write(u64),
     Delete,
 }
 
@@ -23,7 +24,7 @@ impl Access {
     fn mode(self) -> AccessMode {
         match self {
             Self::Read => AccessMode::Read,
-            Self::Write => AccessMode::Write,
+            Self::Write(_) => AccessMode::Write,
             Self::Delete => AccessMode::Delete,
         }
     }
@@ -80,19 +81,18 @@ impl Tokens {
         let id = |id: i64| u64::try_from(id).unwrap_or(u64::MAX);
         let block = BlockId::new(id(container), id(local));
         let token = token.unwrap_or_default();
-        match self
+        let now_ms = self.clock.wall_ms();
+        let verified = self
             .verifier
-            .verify_text(token, block, access.mode(), self.clock.wall_ms())
-        {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                metrics::counter!("datanode_token_refusals_total").increment(1);
-                Err(OpError::new(
-                    Code::BlockTokenVerificationFailed,
-                    error.to_string(),
-                ))
-            }
-        }
+            .verify_text(token, block, access.mode(), now_ms)
+            .and_then(|secret| match access {
+                Access::Write(end) => secret.check_length(end),
+                Access::Read | Access::Delete => Ok(()),
+            });
+        verified.map_err(|error| {
+            metrics::counter!("datanode_token_refusals_total").increment(1);
+            OpError::new(Code::BlockTokenVerificationFailed, error.to_string())
+        })
     }
 
     /// Refuses unless the token allows this access to the container as a whole. Such a token is for

@@ -242,6 +242,24 @@ async fn commits_of_bytes_that_are_not_there_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_past_the_length_that_the_token_allows() {
+    let bed = Bed::new().await;
+    let mut client = bed.client().await;
+    let bytes = data(1_000, 1);
+    // A token is for 256 MiB.
+    let end = 256 << 20;
+    let beyond = client.write_request(BLOCK, end - 999, &bytes, &[]);
+    let answer = client.call(beyond).await;
+    assert_eq!(answer.result(), Code::BlockTokenVerificationFailed);
+    assert!(answer.message().contains("bytes"), "{}", answer.message());
+    let beyond = client.put_request(BLOCK, vec![chunk_info(end - 999, &bytes)], true);
+    let answer = client.call(beyond).await;
+    assert_eq!(answer.result(), Code::BlockTokenVerificationFailed);
+    client.store(BLOCK, &bytes).await;
+    assert_eq!(client.read(BLOCK, 0, None).await.unwrap(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_a_good_token_opens_a_block() {
     let bed = Bed::new().await;
     let mut client = bed.client().await;

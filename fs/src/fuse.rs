@@ -22,6 +22,8 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
+use ozone_common::request;
+
 use crate::errno::Result;
 use crate::fuse::convert::{file_type, node_of, time, who};
 use crate::fuse::reply::{Refuse, xattr};
@@ -69,13 +71,14 @@ impl Fuse {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let started = Instant::now();
-        self.runtime.spawn(async move {
+        let whole = async move {
             match work.await {
                 Ok(done) => answer(reply, done),
                 Err(error) => reply::refuse(op, reply, &error),
             }
             metrics::histogram!("ozone_fs_request_seconds", "op" => op).record(started.elapsed());
-        });
+        };
+        self.runtime.spawn(request::begin(op, whole));
     }
 }
 
@@ -410,7 +413,7 @@ impl Filesystem for Fuse {
         reply: ReplyDirectory,
     ) {
         let (vfs, who) = (self.vfs.clone(), who(req));
-        self.runtime.spawn(async move {
+        let work = async move {
             let mut reply = reply;
             let mut sink = |entry: crate::vfs::dir::DirEntry<'_>| {
                 let kind = file_type(entry.attr.kind);
@@ -425,7 +428,8 @@ impl Filesystem for Fuse {
                 Ok(()) => reply.ok(),
                 Err(error) => reply::refuse("readdir", reply, &error),
             }
-        });
+        };
+        self.runtime.spawn(request::begin("readdir", work));
     }
 
     fn readdirplus(
@@ -437,14 +441,15 @@ impl Filesystem for Fuse {
         reply: ReplyDirectoryPlus,
     ) {
         let (vfs, who) = (self.vfs.clone(), who(req));
-        self.runtime.spawn(async move {
+        let work = async move {
             let mut reply = reply;
             let mut sink = |found: crate::vfs::dir::DirEntry<'_>| reply::add(&mut reply, &found);
             match vfs.read_dir(&who, fh.0, offset, true, &mut sink).await {
                 Ok(()) => reply.ok(),
                 Err(error) => reply::refuse("readdirplus", reply, &error),
             }
-        });
+        };
+        self.runtime.spawn(request::begin("readdirplus", work));
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

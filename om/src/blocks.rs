@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ozone_common::clock::Clock;
+use ozone_common::request::current_id;
 use ozone_common::rng::Rng;
 use ozone_proto::hdds::block::scm_block_location_protocol_service_client::ScmBlockLocationProtocolServiceClient;
 use ozone_proto::hdds::block::scm_block_location_request::Body;
@@ -20,6 +21,7 @@ use ozone_proto::namespace::{BlockLocation, Extent, Replication, StatFsResponse,
 use ozone_proto::om::KeyLocation;
 use ozone_rpc::channel::{ChannelError, Channels};
 use ozone_rpc::failover::{Classify, Failover, FailoverError, FailoverPolicy, Verdict};
+use ozone_rpc::trust::describe;
 use parking_lot::Mutex;
 
 use crate::error::{OmError, Result};
@@ -35,7 +37,7 @@ const SPACE_TTL: Duration = Duration::from_secs(1);
 enum ScmError {
     #[error(transparent)]
     Address(#[from] ChannelError),
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Transport(#[from] tonic::Status),
     #[error("{}: {message}", .status.as_str_name())]
     Refused {
@@ -135,6 +137,7 @@ impl Blocks {
             .max_decoding_message_size(ozone_rpc::MAX_MESSAGE);
         let request = ScmBlockLocationRequest {
             cmd_type: kind.into(),
+            trace_id: current_id(),
             body: Some(body),
             ..Default::default()
         };

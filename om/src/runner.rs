@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ozone_common::request::proceed;
 use ozone_proto::namespace::{
     CloseSessionRequest, DropOrphansRequest, KeepAliveRequest, KeepAliveResponse, OpenRequest,
     ReleaseRequest, ReleaseResponse, RenewLeasesRequest, RenewLeasesResponse,
@@ -13,7 +14,6 @@ use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{
     GetKeyInfoResponse, KeyInfo, LookupKeyResponse, OmRequest, OmResponse, Status, Type,
 };
-use tracing::Instrument;
 
 use crate::error::{OmError, Result, refuse};
 use crate::leader::{Leader, session_of};
@@ -34,12 +34,15 @@ impl Runner {
     /// Answers one request. Never fails: refusals are responses.
     pub async fn run(&self, request: OmRequest) -> OmResponse {
         let kind = Type::try_from(request.cmd_type).unwrap_or(Type::UnknownCommand);
-        let span =
-            tracing::debug_span!("om", op = kind.as_str_name(), request = request.trace_id());
         let started = Instant::now();
-        let answer = self.answer(&request).instrument(span).await;
-        let answer = answer.unwrap_or_else(|error| response(&request, Err(error)));
-        audit(kind, &request, &answer);
+        let work = async {
+            let answer = self.answer(&request).await;
+            let answer = answer.unwrap_or_else(|error| response(&request, Err(error)));
+            audit(kind, &request, &answer);
+            answer
+        };
+        let id = request.trace_id.as_deref();
+        let answer = proceed(kind.as_str_name(), id, work).await;
         metrics::counter!("om_requests_total", "op" => kind.as_str_name(), "status" => status_name(&answer)).increment(1);
         metrics::histogram!("om_request_seconds", "op" => kind.as_str_name())
             .record(started.elapsed().as_secs_f64());

@@ -59,7 +59,10 @@ pub fn check_user(caller: Option<&Subject>, request: &OmRequest) -> Result<()> {
     let Some(caller) = caller.filter(|caller| caller.id != SUPERUSER) else {
         return Ok(());
     };
-    let claimed = request.user_info.as_ref().map_or("", |user| user.user_name());
+    let claimed = request
+        .user_info
+        .as_ref()
+        .map_or("", |user| user.user_name());
     let uid = request.context.as_ref().and_then(|context| context.uid);
     if claimed == caller.id && uid != Some(0) {
         return Ok(());

@@ -43,7 +43,7 @@ pub(crate) fn om_options(config: Config) -> OmOptions {
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 

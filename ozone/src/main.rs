@@ -1,5 +1,6 @@
 //! `ozone`: one binary for every server, the embedded cluster, the mount and the command line.
 
+mod admin;
 mod conf;
 mod daemon;
 mod mount;
@@ -51,6 +52,8 @@ enum Command {
     Om(daemon::OmArgs),
     /// Runs a datanode.
     Datanode,
+    /// What operators do.
+    Admin(admin::AdminArgs),
     /// Volumes, buckets and keys.
     #[command(alias = "shell")]
     Sh(ShArgs),
@@ -106,6 +109,7 @@ async fn run(args: Args) -> ExitCode {
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
+        Command::Admin(admin) => admin::run(admin, config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
         Command::Version => {
             version::print();

@@ -10,11 +10,13 @@ use clap::{Args, ValueEnum};
 use nix::fcntl::{Flock, FlockArg};
 use ozone_client::objects::{KeyName, NewBucket, NewKey};
 use ozone_client::{Client, ClientConfig};
+use ozone_common::caller::Caller;
 use ozone_common::config::Config;
 use ozone_datanode::{DatanodeOptions, DatanodeServer};
 use ozone_fs::{MountOptions, MountedFs};
 use ozone_om::OmServer;
-use ozone_scm::{ScmOptions, ScmServer};
+use ozone_scm::{CertificateFor, ScmOptions, ScmServer};
+use ozone_security::settings::{CLIENT_FILE, JOIN_FILE, tls_wanted};
 
 use crate::daemon::{blocking, om_options};
 use crate::ports::{self, Ports};
@@ -24,6 +26,8 @@ use crate::signals;
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Between attempts to write.
 const READY_PAUSE: Duration = Duration::from_millis(50);
+/// How long the servers have for their first certificate.
+const JOIN_LIFETIME: Duration = Duration::from_secs(3600);
 /// Volume in which the cluster proves that it can write; gone again when it is ready.
 const PROBE_VOLUME: &str = "ozone-up-probe";
 /// More than rides inline, so that datanodes take part.
@@ -79,6 +83,8 @@ struct Cluster {
     datanodes: Vec<DatanodeServer>,
     client: Client,
     om_address: String,
+    /// What the servers and the client share.
+    config: Config,
 }
 
 /// Runs the cluster until told to stop.
@@ -97,7 +103,7 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
         Some(path) => Some(mount(&args, &cluster, path).await?),
         None => None,
     };
-    summary(&args, &cluster, &config, started.elapsed());
+    summary(&args, &cluster, started.elapsed());
     match &mounted {
         Some(mounted) => tokio::select! {
             () = mounted.wait() => println!("unmounted: stopping"),
@@ -176,6 +182,7 @@ async fn start(
     ports: &Ports,
 ) -> Result<Cluster, String> {
     let scm = start_scm(dir, config).await?;
+    let config = &with_certificates(dir, config).await?;
     let mut datanodes = Vec::new();
     for node in 0..args.datanodes {
         datanodes.push(start_datanode(dir, config, ports, node).await?);
@@ -191,16 +198,50 @@ async fn start(
         datanodes,
         client,
         om_address,
+        config: config.clone(),
     })
 }
 
-async fn start_scm(dir: &Path, config: &Config) -> Result<ScmServer, String> {
+fn scm_config(dir: &Path, config: &Config) -> Result<Config, String> {
     let keys = [
         ("ozone.scm.db.dirs", "data"),
         ("ozone.metadata.dirs", "ozone-metadata"),
         ("ozone.scm.ratis.storage.dir", "scm-ha"),
     ];
-    let config = with_dirs(config, &dir.join("scm"), &keys)?;
+    with_dirs(config, &dir.join("scm"), &keys)
+}
+
+/// With security on: the files with which the other servers join, and with which the user who runs
+/// the cluster asks it; made anew at each start.
+async fn with_certificates(dir: &Path, config: &Config) -> Result<Config, String> {
+    if !tls_wanted(config).map_err(|e| e.to_string())? {
+        return Ok(config.clone());
+    }
+    let options = ScmOptions::new(scm_config(dir, config)?);
+    let user = Caller::of_process().user;
+    let servers = ["OM", "DATANODE"].map(str::to_owned).to_vec();
+    let mut pairs = Vec::new();
+    for (key, name, whom, valid) in [
+        (CLIENT_FILE, "client.pem", CertificateFor::User(user), None),
+        (
+            JOIN_FILE,
+            "join.pem",
+            CertificateFor::Servers(servers),
+            Some(JOIN_LIFETIME),
+        ),
+    ] {
+        let file = dir.join(name);
+        let issued = ozone_scm::issue(&options, whom, valid, &file).await;
+        issued.map_err(|e| e.to_string())?;
+        if !config.is_set(key) {
+            pairs.push((key, file.display().to_string()));
+        }
+    }
+    config.with(pairs).map_err(|e| e.to_string())
+}
+
+async fn start_scm(dir: &Path, config: &Config) -> Result<ScmServer, String> {
+    let config = scm_config(dir, config)?;
     let initial = config.clone();
     blocking(move || ozone_scm::init(&initial, None))
         .await?
@@ -304,7 +345,8 @@ async fn mount(args: &UpArgs, cluster: &Cluster, path: &Path) -> Result<MountedF
         .map_err(|e| e.to_string())
 }
 
-fn summary(args: &UpArgs, cluster: &Cluster, config: &Config, took: Duration) {
+fn summary(args: &UpArgs, cluster: &Cluster, took: Duration) {
+    let config = &cluster.config;
     println!(
         "Ozone is up in {:.1} s, data in {}",
         took.as_secs_f64(),
@@ -340,8 +382,12 @@ fn summary(args: &UpArgs, cluster: &Cluster, config: &Config, took: Duration) {
         println!("  mounted at  {mount}");
         println!("Try:  mkdir -p {mount}/vol/bucket && echo hello > {mount}/vol/bucket/file");
     }
+    let identity = match config.get(CLIENT_FILE).filter(|file| !file.is_empty()) {
+        Some(file) => format!(" --set ozone.security.enabled=true --set {CLIENT_FILE}={file}"),
+        None => String::new(),
+    };
     println!(
-        "      ozone sh --set ozone.om.address={} key cat vol/bucket/file",
+        "      ozone sh --set ozone.om.address={}{identity} key cat vol/bucket/file",
         cluster.om_address
     );
     println!("Ctrl-C stops it; the data stays.");

@@ -1,4 +1,4 @@
-//! Numbers of calls, and the ids that follow a request through the processes it crosses.
+//! Numbers of calls.
 //!
 //! A call keeps its (client id, call id) over all its retries, so that the server can answer a
 //! retry with its first answer. The client says which is the lowest call it still waits for: the
@@ -10,10 +10,6 @@ use std::sync::Arc;
 use ozone_common::ids::{CallId, ClientId};
 use ozone_common::rng::Rng;
 use parking_lot::Mutex;
-use tonic::metadata::{MetadataMap, MetadataValue};
-
-/// Metadata key of the request id.
-const REQUEST_ID_KEY: &str = "ozone-request-id";
 
 /// Gives out the call ids of one client.
 #[derive(Debug)]
@@ -100,18 +96,6 @@ impl Drop for Call {
     }
 }
 
-/// Sets the request id of an outgoing request. Ids that are no printable ASCII are left out.
-pub fn set_request_id(metadata: &mut MetadataMap, request_id: &str) {
-    if let Ok(value) = MetadataValue::try_from(request_id) {
-        metadata.insert(REQUEST_ID_KEY, value);
-    }
-}
-
-/// The request id of an incoming request.
-pub fn request_id(metadata: &MetadataMap) -> Option<&str> {
-    metadata.get(REQUEST_ID_KEY)?.to_str().ok()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -132,16 +116,5 @@ mod tests {
         drop(second);
         assert_eq!(ids.lowest_pending(), CallId(3));
         assert_eq!(ids.begin().id(), CallId(3));
-    }
-
-    #[test]
-    fn request_ids_travel_in_metadata() {
-        let mut metadata = MetadataMap::new();
-        assert_eq!(request_id(&metadata), None);
-        let call = CallIds::new(&SeededRng::new(1)).begin();
-        set_request_id(&mut metadata, &call.request_id());
-        assert_eq!(request_id(&metadata), Some(call.request_id().as_str()));
-        set_request_id(&mut metadata, "bad\nid");
-        assert_eq!(request_id(&metadata), Some(call.request_id().as_str()));
     }
 }

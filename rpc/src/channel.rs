@@ -6,14 +6,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use ozone_common::net::{BoxStream, Net};
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::stream::{FIRST_BYTES, Prefixed};
+use crate::trust::TrustError;
 use crate::{CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW};
 
 /// How long a connection may take to come about, unless said otherwise.
@@ -133,13 +137,28 @@ impl Connector {
         let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let stream = self.net.connect(&format!("{host}:{port}")).await?;
+        let address = format!("{host}:{port}");
+        let stream = self.net.connect(&address).await?;
         let ClientIdentity::Tls(config) = &self.identity else {
             return Ok(stream);
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(config.clone());
-        Ok(Box::new(connector.connect(name, stream).await?))
+        let admitted = async {
+            let mut stream = connector.connect(name, stream).await?;
+            // A server that does not accept our certificate says so only now. One that does speaks
+            // first in HTTP/2.
+            let mut first = BytesMut::with_capacity(FIRST_BYTES);
+            match stream.read_buf(&mut first).await? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(Prefixed::new(first.freeze(), Box::new(stream))),
+            }
+        };
+        let admitted: io::Result<Prefixed> = admitted.await;
+        match admitted {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(TrustError::of_handshake(&address, error)),
+        }
     }
 }

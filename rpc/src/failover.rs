@@ -6,6 +6,7 @@
 //! deadline. Calls must be safe to repeat: they carry ids that let the server answer a retry with
 //! its first answer.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,8 @@ use parking_lot::Mutex;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::trust::{describe, is_refused};
+
 /// Metadata of a status from a server that is not the leader: the leader's `host:port`, or empty.
 const LEADER_KEY: &str = "ozone-leader";
 
@@ -28,6 +31,8 @@ pub enum Verdict {
     Retry,
     /// Ask the leader, which may be known.
     NotLeader(Option<String>),
+    /// This server does not talk to us; another one may.
+    Unwelcome,
     /// The answer is no, wherever it is asked.
     Fatal,
 }
@@ -45,6 +50,9 @@ impl Classify for Status {
             let known = Some(leader.to_owned()).filter(|leader| !leader.is_empty());
             return Verdict::NotLeader(known);
         }
+        if is_refused(self) {
+            return Verdict::Unwelcome;
+        }
         let transient = matches!(
             self.code(),
             Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled
@@ -54,6 +62,17 @@ impl Classify for Status {
             true => Verdict::Retry,
             false => Verdict::Fatal,
         }
+    }
+}
+
+/// A status that says all that is known of the failure.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(.0))]
+pub struct Failed(pub Status);
+
+impl Classify for Failed {
+    fn verdict(&self) -> Verdict {
+        self.0.verdict()
     }
 }
 
@@ -233,6 +252,8 @@ struct Round<'a> {
     attempts: u32,
     /// Attempts since the last pause.
     tried: usize,
+    /// Servers that do not talk to us.
+    unwelcome: BTreeSet<String>,
     pause: Duration,
 }
 
@@ -244,6 +265,7 @@ impl<'a> Round<'a> {
             server: failover.leader(),
             attempts: 0,
             tried: 0,
+            unwelcome: BTreeSet::new(),
             pause: failover.policy.first_pause,
         }
     }
@@ -264,6 +286,16 @@ impl<'a> Round<'a> {
     ) -> Result<(), FailoverError<E>> {
         self.attempts += 1;
         self.tried += 1;
+        if verdict == Verdict::Unwelcome {
+            self.unwelcome.insert(self.server.clone());
+        }
+        let servers = &self.failover.servers;
+        let error = match error {
+            Some(error) if servers.iter().all(|s| self.unwelcome.contains(s)) => {
+                return Err(FailoverError::Refused(error));
+            }
+            error => error,
+        };
         let hint = match verdict {
             Verdict::NotLeader(Some(hint)) if hint != self.server => Some(hint),
             _ => None,
@@ -374,6 +406,29 @@ mod tests {
             .await;
         assert!(matches!(answer, Err(FailoverError::Refused(_))));
         assert_eq!(*calls.lock(), 1);
+    }
+
+    #[derive(Debug)]
+    struct Unwelcome;
+
+    impl Classify for Unwelcome {
+        fn verdict(&self) -> Verdict {
+            Verdict::Unwelcome
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_that_do_not_trust_us_are_asked_once_each() {
+        let failover = failover(Arc::new(SystemClock::new()));
+        let asked = Mutex::new(Vec::new());
+        let answer: Result<(), _> = failover
+            .call(|server| {
+                asked.lock().push(server);
+                async { Err(Unwelcome) }
+            })
+            .await;
+        assert!(matches!(answer, Err(FailoverError::Refused(Unwelcome))));
+        assert_eq!(*asked.lock(), ["a:1", "b:1", "c:1"]);
     }
 
     #[tokio::test]

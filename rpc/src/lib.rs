@@ -5,6 +5,7 @@
 //!   TLS) and stops gracefully.
 //! * [`channel`] keeps one channel per address.
 //! * [`failover`] finds the leader among several servers and retries within a deadline.
+//! * [`trust`] says in words when two ends do not trust each other.
 //! * [`call`] numbers calls, so that a retry can be told from a new call.
 
 pub mod call;
@@ -12,6 +13,7 @@ pub mod channel;
 pub mod failover;
 pub mod server;
 mod stream;
+pub mod trust;
 
 /// Largest message, in bytes. Clients and services must both be told:
 /// `.max_decoding_message_size(MAX_MESSAGE)`.

@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ozone_common::config::{UnsafeListener, check_listener};
 use ozone_common::net::{BoxStream, Net, NetListener};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -18,7 +21,8 @@ use tonic::transport::Server;
 
 pub use crate::stream::PeerInfo;
 
-use crate::stream::Accepted;
+use crate::stream::{Accepted, FIRST_BYTES, Prefixed};
+use crate::trust::turn_away;
 use crate::{CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW};
 
 /// How long a client may take to prove who it is.
@@ -27,6 +31,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often a silent connection is asked whether it still lives, and how long it has to answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// The first byte of TLS: a record of a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Calls under way on one connection: a mount has many.
 const MAX_STREAMS: u32 = 4096;
 
@@ -209,9 +215,9 @@ impl Acceptor {
                 let _ = sender.send(Ok(Accepted::new(stream, peer, cut))).await;
             }
             ListenerIdentity::Tls(config) => {
-                let acceptor = TlsAcceptor::from(config.clone());
+                let config = config.clone();
                 tokio::spawn(async move {
-                    match shake_hands(acceptor, stream, address).await {
+                    match shake_hands(config, stream, address).await {
                         Ok((stream, peer)) => {
                             let _ = sender.send(Ok(Accepted::new(stream, peer, cut))).await;
                         }
@@ -225,12 +231,27 @@ impl Acceptor {
     }
 }
 
+/// Accepts TLS; whoever speaks something else is told.
+async fn accept(
+    config: Arc<rustls::ServerConfig>,
+    mut stream: BoxStream,
+) -> io::Result<TlsStream<Prefixed>> {
+    let mut first = BytesMut::with_capacity(FIRST_BYTES);
+    stream.read_buf(&mut first).await?;
+    if first.first().is_some_and(|kind| *kind != TLS_HANDSHAKE) {
+        turn_away(stream).await?;
+        return Err(io::Error::other("the caller does not speak TLS"));
+    }
+    let stream = Prefixed::new(first.freeze(), stream);
+    TlsAcceptor::from(config).accept(stream).await
+}
+
 async fn shake_hands(
-    acceptor: TlsAcceptor,
+    config: Arc<rustls::ServerConfig>,
     stream: BoxStream,
     address: SocketAddr,
 ) -> io::Result<(BoxStream, PeerInfo)> {
-    let stream = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await??;
+    let stream = tokio::time::timeout(HANDSHAKE_LIMIT, accept(config, stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let certificates = certificates.map(|certificates| Arc::new(certificates.to_vec()));
     let peer = PeerInfo {

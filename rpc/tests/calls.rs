@@ -12,7 +12,9 @@ use http::uri::PathAndQuery;
 use ozone_common::net::TcpNet;
 use ozone_rpc::MAX_MESSAGE;
 use ozone_rpc::channel::{Channels, ClientIdentity};
+use ozone_rpc::failover::{Classify, Verdict};
 use ozone_rpc::server::{Listener, ListenerIdentity, PeerInfo, ServerHandle};
+use ozone_rpc::trust::describe;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
@@ -101,7 +103,7 @@ async fn call(channels: &Channels, address: &str, message: Vec<u8>) -> Result<Ve
     client
         .ready()
         .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+        .map_err(|error| Status::from_error(Box::new(error)))?;
     let path = PathAndQuery::from_static("/test.Echo/Echo");
     let answer = client
         .unary(Request::new(message), path, Codec::default())
@@ -218,11 +220,74 @@ async fn a_tls_listener_answers_tls_clients_alone() {
     let channels = Channels::new(TcpNet::shared(), client);
     let answer = call(&channels, &address, b"secret".into()).await.unwrap();
     assert_eq!(answer, b"secret");
-    assert!(
-        call(&plain_channels(), &address, b"x".into())
-            .await
-            .is_err()
-    );
     let other_name = running.server.address().to_string();
-    assert!(call(&channels, &other_name, b"x".into()).await.is_err());
+    let refused = call(&channels, &other_name, b"x".into()).await.unwrap_err();
+    assert_unwelcome(&refused, "its certificate is not accepted");
+}
+
+/// The status says what is wrong, and that asking again is of no use.
+fn assert_unwelcome(status: &Status, reason: &str) {
+    assert_eq!(status.verdict(), Verdict::Unwelcome, "{status:?}");
+    let text = describe(status);
+    assert!(text.contains(reason), "{text}");
+}
+
+#[tokio::test]
+async fn two_ends_that_do_not_trust_each_other_are_told_so() {
+    let (server, client) = tls();
+    let (other_server, _) = tls();
+    let running = serve("127.0.0.1:0", server, 10).await;
+    let at = |running: &Running| format!("localhost:{}", running.server.address().port());
+    let plain = call(&plain_channels(), &at(&running), b"x".into()).await;
+    assert_unwelcome(&plain.unwrap_err(), "ozone.security.enabled=true");
+    let other = serve("127.0.0.1:0", other_server, 10).await;
+    let channels = Channels::new(TcpNet::shared(), client);
+    let stranger = call(&channels, &at(&other), b"x".into()).await;
+    assert_unwelcome(
+        &stranger.unwrap_err(),
+        "root certificate that this side trusts",
+    );
+    let unprotected = serve("127.0.0.1:0", ListenerIdentity::Plaintext, 10).await;
+    let plain = call(&channels, &at(&unprotected), b"x".into()).await;
+    assert_unwelcome(&plain.unwrap_err(), "it does not speak TLS");
+}
+
+#[tokio::test]
+async fn a_client_whose_certificate_is_not_wanted_learns_it() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        roots.clone(),
+        provider.clone(),
+    );
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let mut nameless = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    nameless.alpn_protocols = vec![b"h2".to_vec()];
+    let running = serve("127.0.0.1:0", ListenerIdentity::Tls(Arc::new(server)), 10).await;
+    let address = format!("localhost:{}", running.server.address().port());
+    let nameless = ClientIdentity::Tls(Arc::new(nameless));
+    let refused = call(
+        &Channels::new(TcpNet::shared(), nameless),
+        &address,
+        b"x".into(),
+    )
+    .await;
+    assert_unwelcome(
+        &refused.unwrap_err(),
+        "does not accept this side's certificate",
+    );
 }

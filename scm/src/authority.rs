@@ -121,11 +121,7 @@ impl Authority {
     pub(crate) fn load(base: &Path, terms: Terms) -> Result<Option<Self>, StartError> {
         let dirs = Dirs::below(base);
         let root = load(&dirs.root)?;
-        Ok(load(&dirs.sub)?.map(|sub| Self {
-            sub,
-            root,
-            terms,
-        }))
+        Ok(load(&dirs.sub)?.map(|sub| Self { sub, root, terms }))
     }
 
     /// The number of the sub-authority's certificate.
@@ -216,7 +212,9 @@ impl Scm {
         let authority = self.authority.as_ref().ok_or_else(none)?;
         let role = Role::of_node_type(&request.node_type).ok_or_else(|| {
             let asked = &request.node_type;
-            ScmError::BadRequest(format!("node type {asked:?}: OM, DATANODE, SCM, CLIENT or JOIN"))
+            ScmError::BadRequest(format!(
+                "node type {asked:?}: OM, DATANODE, SCM, CLIENT or JOIN"
+            ))
         })?;
         let csr = request_der(&request.csr_pem)?;
         let range = SequenceRange {
@@ -231,7 +229,11 @@ impl Scm {
             Role::ScmSub => authority.terms.authority,
             _ => authority.terms.server,
         };
-        let lifetime = if asked.is_zero() { usual } else { usual.min(asked) };
+        let lifetime = if asked.is_zero() {
+            usual
+        } else {
+            usual.min(asked)
+        };
         let grant = Grant {
             subject: subject(
                 role,

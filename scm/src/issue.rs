@@ -3,15 +3,18 @@
 //! Whoever can read the authority's key may ask for anybody; the running SCM signs all the same, so
 //! that the certificate is numbered and on record.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ozone_kv::blocking;
+use ozone_rpc::channel::ClientIdentity;
 use ozone_security::credentials::Credentials;
+use ozone_security::identity::Role;
+use ozone_security::live::Live;
 use ozone_security::settings::{SecuritySettings, machine_name};
 use ozone_security::signer::{Signer, Wanted};
 use ozone_security::tls::client_config;
-use ozone_rpc::channel::ClientIdentity;
-use ozone_security::live::Live;
 
 use crate::authority::{Authority, Terms};
 use crate::error::StartError;
@@ -20,8 +23,41 @@ use crate::members::Members;
 use crate::server::ScmOptions;
 use crate::transport::OwnCertificate;
 
-/// Has the running SCM of this configuration certify somebody.
-pub async fn issue(options: &ScmOptions, wanted: &Wanted) -> Result<Credentials, StartError> {
+/// Whom a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateFor {
+    /// A user of the cluster.
+    User(String),
+    /// Servers that are to join, by node type: `OM`, `DATANODE`, `SCM`.
+    Servers(Vec<String>),
+}
+
+/// Has the running SCM of this configuration certify somebody, for at most `valid`, and writes the
+/// bundle to `file`.
+pub async fn issue(
+    options: &ScmOptions,
+    whom: CertificateFor,
+    valid: Option<Duration>,
+    file: &Path,
+) -> Result<(), StartError> {
+    let (role, id) = match whom {
+        CertificateFor::User(user) => (Role::Client, user),
+        CertificateFor::Servers(kinds) => (Role::Join, kinds.join(",")),
+    };
+    let wanted = Wanted {
+        role,
+        id,
+        hosts: vec![machine_name()],
+        valid,
+    };
+    let issued = sign(options, &wanted).await?;
+    let file = file.to_owned();
+    let saved = blocking(move || issued.save_bundle(&file)).await;
+    let saved = saved.map_err(|e| StartError::Tls(e.to_string()))?;
+    saved.map_err(|e| StartError::Tls(e.to_string()))
+}
+
+async fn sign(options: &ScmOptions, wanted: &Wanted) -> Result<Credentials, StartError> {
     let tls = |error: String| StartError::Tls(error);
     let settings = SecuritySettings::from_config(&options.config)?;
     if !settings.tls {

@@ -43,6 +43,6 @@ mod tables;
 mod transport;
 
 pub use error::{ScmError, StartError};
-pub use issue::issue;
+pub use issue::{CertificateFor, issue};
 pub use layout::{Cluster, Identity, LAYOUT_VERSION, Layout};
 pub use server::{Addresses, ScmOptions, ScmServer, bootstrap, init};

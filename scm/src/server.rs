@@ -228,7 +228,12 @@ impl ScmServer {
                 .config
                 .get_duration("hdds.x509.renew.grace.duration")?;
             let scm = scm.clone();
-            scm.clone().workers.spawn(CertificateRenewal { scm, own, live, grace });
+            scm.clone().workers.spawn(CertificateRenewal {
+                scm,
+                own,
+                live,
+                grace,
+            });
         }
         tracing::info!(scm = %scm.identity.scm_id, cluster = scm.identity.cluster_id, ?addresses, "SCM started");
         Ok(Self {

@@ -24,8 +24,8 @@ use ozone_rpc::channel::{Channels, ClientIdentity};
 use ozone_security::ca::{CertificateAuthority, Grant, KeyRequest, Standing};
 use ozone_security::chain::verify_chain;
 use ozone_security::credentials::{Credentials, from_pem};
-use ozone_security::live::Live;
 use ozone_security::identity::{Role, Subject};
+use ozone_security::live::Live;
 use ozone_security::tls::client_config;
 use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start};
 

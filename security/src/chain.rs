@@ -100,4 +100,3 @@ pub(crate) fn parse<'a>(
 pub fn serial(certificate: &CertificateDer<'_>) -> Result<String, CredentialError> {
     Ok(parse(certificate)?.tbs_certificate.serial.to_string())
 }
-

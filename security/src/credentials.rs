@@ -165,7 +165,10 @@ impl Credentials {
         let marked = uses.is_some_and(|uses| {
             let text: Vec<_> = UNPROVEN_USE.iter().map(u64::to_string).collect();
             let marker = text.join(".");
-            uses.value.other.iter().any(|oid| oid.to_id_string() == marker)
+            uses.value
+                .other
+                .iter()
+                .any(|oid| oid.to_id_string() == marker)
         });
         Ok(if marked {
             Standing::Unproven

@@ -180,7 +180,6 @@ impl Enrolment {
         })?;
         blocking(move || Ok(Live::new(Credentials::load_bundle(&path)?)?)).await
     }
-
 }
 
 /// How long until `current` is to be renewed, and at most until that should be looked at again.

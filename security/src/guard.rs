@@ -91,7 +91,10 @@ mod tests {
         }
         let refused = guard.admit(&call_of(Role::Om, "CID-theirs")).unwrap_err();
         let text = refused.message();
-        assert!(text.contains("CID-theirs") && text.contains("CID-ours"), "{text}");
+        assert!(
+            text.contains("CID-theirs") && text.contains("CID-ours"),
+            "{text}"
+        );
     }
 
     #[test]

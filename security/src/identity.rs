@@ -39,7 +39,13 @@ impl Role {
 
     /// What a node type of a request is certified as: an SCM as an authority.
     pub fn of_node_type(node_type: &str) -> Option<Self> {
-        let all = [Self::Om, Self::Datanode, Self::ScmSub, Self::Client, Self::Join];
+        let all = [
+            Self::Om,
+            Self::Datanode,
+            Self::ScmSub,
+            Self::Client,
+            Self::Join,
+        ];
         all.into_iter().find(|role| role.node_type() == node_type)
     }
 

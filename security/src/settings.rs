@@ -119,22 +119,33 @@ mod tests {
         assert!(matches!(plain, ClientIdentity::Plaintext));
         let secure = Config::from_pairs([("ozone.security.enabled", "true")]).unwrap();
         let text = client_identity(&secure).unwrap_err().to_string();
-        assert!(text.contains(CLIENT_FILE) && text.contains("ozone admin cert"), "{text}");
+        assert!(
+            text.contains(CLIENT_FILE) && text.contains("ozone admin cert"),
+            "{text}"
+        );
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("me.pem");
-        let named = secure.with([(CLIENT_FILE, path.to_str().unwrap())]).unwrap();
+        let named = secure
+            .with([(CLIENT_FILE, path.to_str().unwrap())])
+            .unwrap();
         std::fs::write(&path, "nonsense").unwrap();
         let text = client_identity(&named).unwrap_err().to_string();
         assert!(text.contains("me.pem"), "{text}");
         let me = Cluster::new(NOW).issue(Role::Client, 3, NOW);
         me.save_bundle(&path).unwrap();
-        assert!(matches!(client_identity(&named).unwrap(), ClientIdentity::Tls(_)));
+        assert!(matches!(
+            client_identity(&named).unwrap(),
+            ClientIdentity::Tls(_)
+        ));
         assert_eq!(
             Credentials::load_bundle(&path).unwrap().certificate(),
             me.certificate()
         );
         let unencrypted = named.with([("hdds.grpc.tls.enabled", "false")]).unwrap();
-        assert!(matches!(client_identity(&unencrypted).unwrap(), ClientIdentity::Plaintext));
+        assert!(matches!(
+            client_identity(&unencrypted).unwrap(),
+            ClientIdentity::Plaintext
+        ));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use ozone_common::net::Net;
 use ozone_common::rng::Rng;
 use ozone_proto::scm::scm_security_service_client::ScmSecurityServiceClient;
 use ozone_proto::scm::{SignCertificateRequest, SignCertificateResponse};
-use ozone_rpc::channel::{Channels, ClientIdentity};
-use ozone_rpc::failover::{Failover, FailoverError, FailoverPolicy};
+use ozone_rpc::channel::{ChannelError, Channels, ClientIdentity};
+use ozone_rpc::failover::{Failed, Failover, FailoverError, FailoverPolicy};
 use tonic::Status;
 
 use crate::ca::{IssuedChain, KeyRequest};
@@ -37,10 +37,10 @@ pub struct Wanted {
 pub enum SignError {
     /// No SCM answered in time.
     #[error("certificate: {0}")]
-    NoAnswer(FailoverError<Status>),
+    NoAnswer(FailoverError<Failed>),
     /// SCM said no.
-    #[error("SCM issues no certificate: {}", .0.message())]
-    Refused(Status),
+    #[error("SCM issues no certificate: {0}")]
+    Refused(Failed),
     /// What came back, or what was to be sent, is no good.
     #[error("certificate: {0}")]
     Credentials(#[from] CredentialError),
@@ -107,15 +107,14 @@ impl Signer {
         let attempt = |server: String| {
             let (channel, request) = (channels.get(&server), request.clone());
             async move {
-                let channel = channel.map_err(|e| Status::invalid_argument(e.to_string()))?;
-                ScmSecurityServiceClient::new(channel)
-                    .sign_certificate(request)
-                    .await
+                let bad = |e: ChannelError| Failed(Status::invalid_argument(e.to_string()));
+                let mut client = ScmSecurityServiceClient::new(channel.map_err(bad)?);
+                client.sign_certificate(request).await.map_err(Failed)
             }
         };
         match failover.call(attempt).await {
             Ok(answer) => Ok(answer.into_inner()),
-            Err(FailoverError::Refused(status)) => Err(SignError::Refused(status)),
+            Err(FailoverError::Refused(refused)) => Err(SignError::Refused(refused)),
             Err(gave_up) => Err(SignError::NoAnswer(gave_up)),
         }
     }

@@ -172,7 +172,9 @@ mod tests {
         let client = client_config(&caller).unwrap();
         assert!(talk(&server, client.clone(), "localhost").await.is_err());
         server.replace(cluster.issue(Role::Om, 5, now)).unwrap();
-        caller.replace(cluster.issue(Role::Datanode, 6, now)).unwrap();
+        caller
+            .replace(cluster.issue(Role::Datanode, 6, now))
+            .unwrap();
         let seen = talk(&server, client, "localhost").await.unwrap().unwrap();
         assert_eq!(seen.id, "id-6");
     }

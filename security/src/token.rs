@@ -96,6 +96,18 @@ pub enum TokenError {
         /// What was asked for.
         wanted: BlockId,
     },
+    /// It is for a shorter block.
+    #[error("block token of {owner} for block {block} allows {allowed} bytes, not {wanted}")]
+    TooLong {
+        /// Whom it was made for.
+        owner: String,
+        /// The block.
+        block: BlockId,
+        /// Longest block that it allows.
+        allowed: u64,
+        /// What was to be written, from the start of the block.
+        wanted: u64,
+    },
     /// It does not allow this.
     #[error("block token of {owner} for block {block} does not allow {mode}")]
     ModeNotAllowed {
@@ -154,6 +166,21 @@ impl BlockTokenSecret {
             kind: KIND.to_owned(),
             service,
         }
+    }
+}
+
+impl BlockTokenSecret {
+    /// Whether the block may be written up to `end`.
+    pub fn check_length(&self, end: u64) -> Result<(), TokenError> {
+        if end <= self.max_length {
+            return Ok(());
+        }
+        Err(TokenError::TooLong {
+            owner: self.owner.clone(),
+            block: self.block,
+            allowed: self.max_length,
+            wanted: end,
+        })
     }
 }
 
@@ -387,5 +414,12 @@ mod tests {
         let delete = verifier.verify_token(&token, BLOCK, AccessMode::Delete, NOW);
         let text = delete.unwrap_err().to_string();
         assert!(text.contains("DELETE") && text.contains("3/77"), "{text}");
+        let good = secret();
+        good.check_length(good.max_length).unwrap();
+        let text = good
+            .check_length(good.max_length + 1)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("268435456 bytes, not 268435457"), "{text}");
     }
 }

@@ -163,7 +163,7 @@ impl Ahead {
 
 /// Runs a fetch in the background, for anyone to wait for.
 pub(super) fn spawn(fetch: impl Future<Output = Result<Vec<Bytes>>> + Send + 'static) -> Fetch {
-    let task = tokio::spawn(fetch);
+    let task = tokio::spawn(ozone_common::request::carry(fetch));
     let wait = async move {
         match task.await {
             Ok(data) => data.map(Arc::new),

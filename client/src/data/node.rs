@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use ozone_common::request::current_id;
 use ozone_proto::hdds::datanode::xceiver_client_protocol_service_client::XceiverClientProtocolServiceClient;
 use ozone_proto::hdds::datanode::{
     ContainerCommandRequestProto as Request, ContainerCommandResponseProto as Response,
@@ -18,6 +19,7 @@ use ozone_proto::hdds::datanode::{
 };
 use ozone_rpc::MAX_MESSAGE;
 use ozone_rpc::channel::{ChannelError, Channels};
+use ozone_rpc::trust::describe;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -97,6 +99,7 @@ impl Datanodes {
     ) -> Pending {
         let call = self.last_call.fetch_add(1, Ordering::Relaxed) + 1;
         request.call_id = Some(call);
+        request.trace_id = current_id();
         request.client_id = Some(self.client_id.clone());
         request.datanode_uuid.clone_from(&to.uuid);
         let (sender, answers) = unbounded_channel();
@@ -166,7 +169,7 @@ impl Node {
 /// Carries a stream until it ends, then fails who still waits.
 async fn run(mut stub: Stub, queue: UnboundedReceiver<Request>, waiting: Arc<Waiting>) {
     let reason = match stub.send(UnboundedReceiverStream::new(queue)).await {
-        Err(status) => status.to_string(),
+        Err(status) => describe(&status),
         Ok(answers) => {
             let mut answers = answers.into_inner();
             loop {

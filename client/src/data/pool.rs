@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ozone_common::request::carry;
 use ozone_proto::namespace::{
     AllocateBlocksRequest, BlockLocation, BlockSource, DirRef, Replication,
 };
@@ -121,13 +122,13 @@ impl BlockPool {
         let blocks = std::mem::take(&mut *done);
         drop(done);
         let pool = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let released = pool.namespace.release_blocks(pool.session, blocks).await;
             if let Err(error) = released {
                 // They are given up with the session.
                 tracing::debug!(%error, "blocks not released");
             }
-        });
+        }));
     }
 
     fn pop(self: &Arc<Self>) -> Option<Arc<Place>> {
@@ -161,7 +162,7 @@ impl BlockPool {
             return;
         }
         let pool = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(carry(async move {
             let Ok(mut batch) = pool.batch.try_lock() else {
                 return;
             };
@@ -169,7 +170,7 @@ impl BlockPool {
                 Ok(places) => pool.keep(places),
                 Err(error) => tracing::debug!(%error, "no blocks allocated ahead"),
             }
-        });
+        }));
     }
 
     async fn allocate(&self, batch: &mut u32) -> Result<Vec<Arc<Place>>> {

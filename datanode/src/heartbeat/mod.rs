@@ -14,6 +14,7 @@ use ozone_proto::hdds::DatanodeDetailsProto;
 use ozone_proto::scm::scm_datanode_service_client::ScmDatanodeServiceClient;
 use ozone_proto::scm::{HeartbeatRequest, HeartbeatResponse, RegisterRequest};
 use ozone_rpc::channel::Channels;
+use ozone_rpc::trust::describe;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
@@ -125,7 +126,7 @@ enum Failure {
 
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
-        Self::NoAnswer(status.to_string())
+        Self::NoAnswer(describe(&status))
     }
 }
 

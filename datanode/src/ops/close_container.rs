@@ -9,7 +9,7 @@ use crate::error::OpResult;
 use crate::tokens::Access;
 
 pub(super) async fn run(call: &Call) -> OpResult<Response> {
-    call.allow_container(Access::Write)?;
+    call.allow_container(Access::Write(0))?;
     crate::lifecycle::close(&call.node, call.container, false).await?;
     let answer = CloseContainerResponseProto {
         hash: None,

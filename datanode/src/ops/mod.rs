@@ -18,6 +18,7 @@ mod write_chunk;
 
 use std::sync::Arc;
 
+use ozone_common::request::proceed;
 use ozone_proto::hdds::datanode::container_command_request_proto::Body as Request;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Response;
 use ozone_proto::hdds::datanode::{
@@ -90,8 +91,19 @@ pub(crate) async fn handle(
     turn: Turn,
     answers: Answers,
 ) {
-    let started = node.clock.monotonic();
     let name = name(request.cmd_type);
+    let id = request.trace_id.clone();
+    let work = carry_out(name, node, request, (turn, answers));
+    proceed(name, id.as_deref(), work).await;
+}
+
+async fn carry_out(
+    name: &'static str,
+    node: Arc<Node>,
+    request: ContainerCommandRequestProto,
+    (turn, answers): (Turn, Answers),
+) {
+    let started = node.clock.monotonic();
     let head = ContainerCommandResponseProto {
         cmd_type: request.cmd_type,
         trace_id: request.trace_id,
@@ -114,14 +126,16 @@ pub(crate) async fn handle(
             format!("command {name} is not supported, or came without its body"),
         )),
     };
+    let took = call.node.clock.monotonic().saturating_sub(started);
     let mut answer = call.head;
     match outcome {
         Ok(body) => {
+            tracing::debug!(container = call.container, ?took, "command done");
             answer.set_result(Code::Success);
             answer.body = Some(body);
         }
         Err(error) => {
-            tracing::debug!(op = name, container = call.container, %error, "command failed");
+            tracing::debug!(container = call.container, ?took, %error, "command failed");
             let code = error.code.as_str_name();
             metrics::counter!("datanode_op_failures_total", "op" => name, "code" => code)
                 .increment(1);
@@ -130,7 +144,6 @@ pub(crate) async fn handle(
             answer.leader_uuid = error.leader;
         }
     }
-    let took = call.node.clock.monotonic().saturating_sub(started);
     metrics::histogram!("datanode_op_seconds", "op" => name).record(took.as_secs_f64());
     // Nobody may be waiting any more; the command has had its effect.
     let _ = call.answers.send(Ok(answer)).await;

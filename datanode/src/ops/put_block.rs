@@ -33,7 +33,10 @@ pub(super) async fn commit(
 ) -> OpResult<GetCommittedBlockLengthResponseProto> {
     let data = &request.block_data;
     let block = data.block_id;
-    call.allow(&block, Access::Write)?;
+    let ends = data.chunks.iter().map(|c| c.offset.saturating_add(c.len));
+    let size = data.size.and_then(|size| u64::try_from(size).ok());
+    let reach = ends.chain(size).max().unwrap_or(0);
+    call.allow(&block, Access::Write(reach))?;
     let chunks: Vec<Chunk> = data
         .chunks
         .iter()
@@ -44,10 +47,7 @@ pub(super) async fn commit(
         pipeline: call.pipeline.clone(),
         container: call.container,
         local: block.local_id,
-        size: data
-            .size
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or(end),
+        size: size.unwrap_or(end),
         flags: data.flags.unwrap_or(0),
         chunks,
         sync: request.sync.unwrap_or(false),

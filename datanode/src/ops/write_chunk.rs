@@ -33,10 +33,10 @@ pub(super) async fn run(
     turn: Turn,
 ) -> OpResult<Response> {
     let block = request.block_id;
-    call.allow(&block, Access::Write)?;
     let info = request
         .chunk_data
         .ok_or_else(|| OpError::malformed("no chunk"))?;
+    call.allow(&block, Access::Write(info.offset.saturating_add(info.len)))?;
     let data = request
         .data
         .ok_or_else(|| OpError::malformed("chunk without data"))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ozone_common::request::current_id;
 use ozone_proto::hdds::DatanodeDetailsProto;
 use ozone_proto::hdds::datanode::container_command_request_proto::Body as Request;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Response;
@@ -105,6 +106,7 @@ impl Forward {
             container_id: self.container,
             datanode_uuid: member.uuid().to_owned(),
             pipeline_id: Some(self.pipeline.clone()),
+            trace_id: current_id(),
             encoded_token: self.token.clone(),
             body: Some(Request::WriteChunk(WriteChunkRequestProto {
                 block_id: self.block,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nix::errno::Errno;
+use ozone_common::request::carry;
 
 use crate::errno::Result;
 use crate::inode::Inode;
@@ -75,7 +76,8 @@ impl Vfs {
         self.budget.give(written.replaced);
         if written.pump {
             let (vfs, inode) = (self.clone(), inode.clone());
-            self.runtime.spawn(async move { vfs.pump(&inode).await });
+            self.runtime
+                .spawn(carry(async move { vfs.pump(&inode).await }));
         }
     }
 }

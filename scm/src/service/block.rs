@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ozone_common::ids::ContainerId;
+use ozone_common::request::proceed;
 use ozone_proto::hdds::block::scm_block_location_protocol_service_server::ScmBlockLocationProtocolService;
 use ozone_proto::hdds::block::{
     AllocateBlockResponse, AllocateScmBlockRequestProto, AllocateScmBlockResponseProto,
@@ -51,10 +52,18 @@ impl ScmBlockLocationProtocolService for BlockService {
             ..ScmBlockLocationResponse::default()
         };
         let op = name(&request);
-        match self.dispatch(request).await {
+        let id = request.trace_id.clone();
+        let work = async {
+            let outcome = self.dispatch(request).await;
+            match &outcome {
+                Ok(_) => tracing::debug!("done"),
+                Err(error) => tracing::debug!(%error, "refused"),
+            }
+            outcome
+        };
+        match proceed(op, id.as_deref(), work).await {
             Ok(body) => response.body = Some(body),
             Err(error) => {
-                tracing::debug!(op, %error, "refused");
                 response.success = Some(false);
                 response.status = error.status() as i32;
                 response.message = Some(error.to_string());
