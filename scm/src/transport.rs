@@ -80,7 +80,7 @@ impl Worker for CertificateRenewal {
 
     async fn work(&mut self, _: &CancellationToken) -> Result<Next, WorkError> {
         let now_ms = self.own.clock.wall_ms();
-        let due = renewal_due(&*self.live.credentials(), self.grace, now_ms)?;
+        let due = renewal_due(&self.live.credentials(), self.grace, now_ms)?;
         if let Some(authority) = self.scm.authority.as_ref().filter(|_| due.is_zero()) {
             self.live
                 .replace(self.own.issue(authority, &self.scm.identity)?)?;

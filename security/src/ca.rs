@@ -24,7 +24,7 @@ use crate::identity::Subject;
 /// Serial number of the root certificate.
 pub const ROOT_SERIAL: u64 = 1;
 /// How far clocks may differ: certificates are valid from this long ago on.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The only use of an unproven certificate: a purpose that TLS does not know.
 pub(crate) const UNPROVEN_USE: &[u64] = &[2, 25, 2_083_462_918_573_164_711];
 
@@ -410,6 +410,30 @@ pub(crate) mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_crash_while_credentials_are_renewed_leaves_the_old_ones_or_the_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = Cluster::new(NOW);
+        let old = cluster.issue(Role::Om, 3, NOW);
+        old.save(dir.path(), Owner::Other).unwrap();
+        let key = std::fs::read(dir.path().join("keys/private.pem")).unwrap();
+        let new = cluster.issue(Role::Om, 4, NOW + 1000);
+        new.save(dir.path(), Owner::Other).unwrap();
+        let loaded = || Credentials::load(dir.path()).unwrap().unwrap();
+        assert_eq!(loaded().certificate(), new.certificate());
+        assert!(!dir.path().join("certs/3.crt").exists(), "it is superseded");
+        // All is written but the key.
+        let certificate = to_pem(old.certificate());
+        std::fs::write(dir.path().join("certs/3.crt"), certificate).unwrap();
+        std::fs::write(dir.path().join("keys/private.pem"), key).unwrap();
+        assert_eq!(loaded().certificate(), old.certificate());
+        assert_eq!(loaded().lifetime().unwrap(), YEAR);
+        // No certificate for the key at all.
+        std::fs::remove_file(dir.path().join("certs/3.crt")).unwrap();
+        let text = Credentials::load(dir.path()).unwrap_err().to_string();
+        assert!(text.contains("private.pem"), "{text}");
     }
 
     #[test]

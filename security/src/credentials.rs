@@ -23,7 +23,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::ca::{Standing, UNPROVEN_USE};
+use crate::ca::{CLOCK_SKEW, Standing, UNPROVEN_USE};
 use crate::chain::{order_chain, parse, serial};
 use crate::identity::Subject;
 
@@ -149,12 +149,13 @@ impl Credentials {
         Ok(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
     }
 
-    /// How long the certificate is good for from its first to its last second.
+    /// How long the certificate was issued for.
     pub fn lifetime(&self) -> Result<Duration, CredentialError> {
         let certificate = parse(&self.certificate)?;
         let validity = certificate.validity();
         let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();
-        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+        let seconds = u64::try_from(seconds).unwrap_or(0);
+        Ok(Duration::from_secs(seconds).saturating_sub(CLOCK_SKEW))
     }
 
     /// What the certificate is worth.

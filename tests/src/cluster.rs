@@ -131,6 +131,11 @@ impl Cluster {
         Err(Refused { code, text })
     }
 
+    /// Sets a configuration key (`key=value`) from the next start on.
+    pub fn set(&mut self, pair: &str) {
+        self.options.sets.push(pair.to_owned());
+    }
+
     /// The command that starts this cluster.
     pub fn up(&self) -> Command {
         let mut command = Command::new(binary());
