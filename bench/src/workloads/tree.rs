@@ -45,6 +45,9 @@ impl SourceTree {
             let Some(name) = source.file_name().filter(|_| source.is_dir()) else {
                 continue;
             };
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if left == 0 {
                 break;
             }

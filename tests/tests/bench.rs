@@ -1,0 +1,56 @@
+//! `make bench`, as small as it gets: figures mean nothing here, the table does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use ozone_tests::cluster::binary;
+
+const ROWS: [&str; 11] = [
+    "sequential write, fsync",
+    "cold read",
+    "cached re-read",
+    "durable creates, 8 threads",
+    "durable creates, 1 thread",
+    "plain creates",
+    "stat",
+    "readdir",
+    "unlink",
+    "tar x",
+    "git clone",
+];
+
+#[test]
+fn the_benchmarks_measure_all_places_and_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output = Command::new(binary().with_file_name("ozone-bench"))
+        .arg("--dir")
+        .arg(dir.path())
+        .arg("--sources")
+        .arg(sources)
+        .args(["--only", "big,durable,plain,tree", "--rounds", "2"])
+        .args(["--file-mib", "4", "--durable-files", "16"])
+        .args(["--plain-files", "20", "--tree-files", "30"])
+        .output()
+        .expect("ozone-bench starts: build it first: cargo build --workspace");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    for row in ROWS {
+        let line = text.lines().find(|line| line.starts_with(row));
+        let line = line.unwrap_or_else(|| panic!("no row {row:?} in\n{text}"));
+        let figures: Vec<f64> = line[row.len()..]
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        // Three rates and two ratios; a goal where there is one.
+        assert!(figures.len() >= 5, "{line}");
+        assert!(figures[..3].iter().all(|rate| *rate > 0.0), "{line}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(dir.path().to_str().unwrap()), "{mounts}");
+}
