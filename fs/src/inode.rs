@@ -306,6 +306,11 @@ impl Inode {
         self.node.lock().held
     }
 
+    /// The namespace keeps the file for this mount, as if it were open.
+    pub(crate) fn hold(&self) {
+        self.node.lock().held = true;
+    }
+
     /// Whether the namespace has to be told that the last handle is gone.
     pub(crate) fn to_release(&self) -> bool {
         let node = self.node.lock();

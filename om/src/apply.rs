@@ -106,8 +106,19 @@ impl Apply<'_> {
 
     /// Notes that an inode's attributes or content have changed.
     pub fn inode_changed(&mut self, object_id: u64) {
-        let name = Default::default();
-        self.changes.push(Change { object_id, name });
+        self.changes.push(Change {
+            object_id,
+            ..Default::default()
+        });
+    }
+
+    /// Notes that an inode has lost its last name and is kept for sessions.
+    pub fn inode_gone(&mut self, object_id: u64) {
+        self.changes.push(Change {
+            object_id,
+            gone: true,
+            ..Default::default()
+        });
     }
 
     /// Notes that another inode, or none, is now under a name of `dir`.
@@ -115,6 +126,7 @@ impl Apply<'_> {
         self.changes.push(Change {
             object_id: namespace::id_of(dir),
             name: name.to_vec().into(),
+            gone: false,
         });
     }
 

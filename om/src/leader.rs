@@ -77,19 +77,32 @@ impl Leader {
         self.clock.monotonic()
     }
 
-    /// The sessions for which the file under a name must outlive it.
-    pub async fn holders_at(&self, dir: Option<DirRef>, name: Vec<u8>) -> Result<Vec<u64>> {
+    /// The sessions for which the file under a name must outlive its removal by the session `by`.
+    pub async fn holders_at(
+        &self,
+        dir: Option<DirRef>,
+        name: Vec<u8>,
+        by: u64,
+    ) -> Result<Vec<u64>> {
         let dir = *namespace::dir_of(dir.as_ref())?;
         let found = self
             .read(move |rows| namespace::child(rows, &dir, &name))
             .await?;
-        Ok(found
-            .map(|f| self.opens.holders(f.row.object_id))
-            .unwrap_or_default())
+        Ok(found.map_or_else(Vec::new, |f| self.holders(f.row.object_id, by)))
+    }
+
+    /// Those that have the inode open, and others than `by` that believe that its name is there and
+    /// may open it yet.
+    fn holders(&self, object: u64, by: u64) -> Vec<u64> {
+        let mut held = self.opens.holders(object);
+        held.extend(self.leases.holders(object).filter(|session| *session != by));
+        held.sort_unstable();
+        held.dedup();
+        held
     }
 
     /// Likewise for a key.
-    pub async fn holders_of_key(&self, args: &KeyArgs) -> Result<Vec<u64>> {
+    pub async fn holders_of_key(&self, args: &KeyArgs, by: u64) -> Result<Vec<u64>> {
         let (volume, bucket, key) = (
             args.volume_name.clone(),
             args.bucket_name.clone(),
@@ -102,7 +115,7 @@ impl Leader {
                 Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
             })
             .await?;
-        Ok(found.map(|id| self.opens.holders(id)).unwrap_or_default())
+        Ok(found.map_or_else(Vec::new, |id| self.holders(id, by)))
     }
 
     /// Forgets the soft state of an earlier term, whose leader granted leases until `since` at the

@@ -128,6 +128,12 @@ impl Leases {
         }
     }
 
+    /// The sessions that may believe something about an inode.
+    pub fn holders(&self, object: u64) -> impl Iterator<Item = u64> + use<> {
+        let held = self.holders.get(&object).map(|held| held.clone());
+        held.unwrap_or_default().into_iter()
+    }
+
     /// Now, before a look at the rows.
     pub fn moment(&self) -> Moment {
         Moment(self.changes.load(Ordering::SeqCst))

@@ -12,7 +12,7 @@ const FILE: u64 = 42;
 fn change() -> Vec<Change> {
     vec![Change {
         object_id: FILE,
-        name: Default::default(),
+        ..Default::default()
     }]
 }
 

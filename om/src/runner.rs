@@ -90,7 +90,7 @@ impl Runner {
         }
         let mut request = request.clone();
         if let Some(body) = &mut request.body {
-            ops::prepare(body, &self.leader).await?;
+            ops::prepare(body, session, &self.leader).await?;
         }
         let moment = self.leader.leases.moment();
         let mut answer = match self.leader.propose(request.clone()).await {

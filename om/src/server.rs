@@ -15,7 +15,9 @@ use ozone_common::worker::Workers;
 use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
 use ozone_proto::namespace::Replication;
 use ozone_proto::om::ozone_manager_service_server::OzoneManagerServiceServer;
-use ozone_raft::{ChannelConnect, Group, GroupConfig, HostConfig, Peer, RaftHost, RaftOptions};
+use ozone_raft::{
+    ChannelConnect, Group, GroupConfig, HostConfig, Peer, RaftError, RaftHost, RaftOptions,
+};
 use ozone_rpc::channel::Channels;
 use ozone_rpc::server::{Listener, ServerHandle};
 use ozone_security::enrol::Enrolment;
@@ -227,8 +229,7 @@ impl OmServer {
             interval,
             grace: BLOCK_GRACE.min(interval),
         });
-        group.wait_for_leader(ELECTION).await.map_err(start)?;
-        leader.take_over(started).await?;
+        lead(&leader, started).await?;
         let service = OzoneManagerServiceServer::new(OmService {
             runner: runner.clone(),
             guard: guard(&[Role::Client]),
@@ -296,6 +297,20 @@ async fn serve_raft(
     let listener = listen(place, &own.ratis).await?;
     let service = InterceptedService::new(host.service(), guard);
     Ok(listener.serve(Routes::new(service)))
+}
+
+/// Waits until this OM serves. No earlier leader has granted leases after `started`.
+async fn lead(leader: &Leader, started: Duration) -> Result<()> {
+    let group = &leader.group;
+    group.wait_for_leader(ELECTION).await.map_err(start)?;
+    // Everything that was acknowledged before is applied first: sessions are among it.
+    while let Err(error) = group.read_barrier().await {
+        match error {
+            RaftError::Timeout(_) => tracing::info!("the log is being applied"),
+            other => return Err(start(other)),
+        }
+    }
+    leader.take_over(started).await
 }
 
 async fn open_group(

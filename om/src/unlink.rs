@@ -52,6 +52,7 @@ pub fn drop_name(
         reclaim(apply, volume, bucket, row.clone());
         return Ok(row);
     }
+    apply.inode_gone(row.object_id);
     let orphan = OrphanRow {
         version: ROW_VERSION,
         volume_id: volume,

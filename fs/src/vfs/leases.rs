@@ -87,12 +87,37 @@ impl Vfs {
                 directories.insert(change.object_id);
             }
         }
-        let Some(kernel) = self.kernel.get().cloned() else {
+        if let Some(kernel) = self.kernel.get().cloned() {
+            let changes = news.changes.clone();
+            let forgetting = tokio::task::spawn_blocking(move || forget(&*kernel, &changes));
+            self.unless_in_use(forgetting, &directories).await;
+        }
+        let gone = news.changes.iter().filter(|change| change.gone);
+        self.let_go(gone.map(|change| change.object_id).collect())
+            .await;
+    }
+
+    /// Releases inodes whose last name is gone, which the namespace keeps in case that a program was
+    /// about to open them: those that are open when their turn comes stay until they are closed.
+    async fn let_go(&self, gone: Vec<u64>) {
+        let mut unknown = Vec::new();
+        for id in gone {
+            match self.inodes.peek(id) {
+                Some(inode) => {
+                    inode.hold();
+                    // The receiver ends with the mount, and so does the session with all it holds.
+                    let _ = self.releases.send(inode);
+                }
+                None => unknown.push(id),
+            }
+        }
+        if unknown.is_empty() {
             return;
-        };
-        let changes = news.changes.clone();
-        let forgetting = tokio::task::spawn_blocking(move || forget(&*kernel, &changes));
-        self.unless_in_use(forgetting, &directories).await;
+        }
+        let session = self.session_as_it_is();
+        if let Err(error) = self.namespace.release(session.id(), unknown).await {
+            tracing::debug!(%error, "removed files are held until the session ends");
+        }
     }
 
     /// Waits for the kernel, but not while it may be waiting for a change in one of these directories

@@ -58,24 +58,26 @@ pub fn is_internal(body: &Body) -> bool {
         || matches!(body, Body::CloseSession(close) if close.expired)
 }
 
-/// Leader: decides what apply must not (who has a file open, which blocks are free).
-pub async fn prepare(body: &mut Body, leader: &Leader) -> Result<()> {
+/// Leader: decides, for a request of `session`, what apply must not (who has a file open, which blocks are free).
+pub async fn prepare(body: &mut Body, session: u64, leader: &Leader) -> Result<()> {
     match body {
         Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await,
         Body::Unlink(r) => {
-            r.keep_for = leader.holders_at(r.dir, r.name.to_vec()).await?;
+            r.keep_for = leader.holders_at(r.dir, r.name.to_vec(), session).await?;
             Ok(())
         }
         Body::Rename(r) => {
-            r.keep_for = leader.holders_at(r.to_dir, r.to_name.to_vec()).await?;
+            r.keep_for = leader
+                .holders_at(r.to_dir, r.to_name.to_vec(), session)
+                .await?;
             Ok(())
         }
         Body::DeleteKeyRequest(r) => {
-            r.keep_for = leader.holders_of_key(&r.key_args).await?;
+            r.keep_for = leader.holders_of_key(&r.key_args, session).await?;
             Ok(())
         }
         Body::CommitKeyRequest(r) => {
-            r.key_args.keep_for = leader.holders_of_key(&r.key_args).await?;
+            r.key_args.keep_for = leader.holders_of_key(&r.key_args, session).await?;
             Ok(())
         }
         Body::Commit(r) => {
