@@ -226,7 +226,8 @@ impl Scm {
         let now_ms = self.clock.wall_ms();
         let asked = Duration::from_millis(request.valid_ms);
         let usual = match role {
-            Role::ScmSub => authority.terms.authority,
+            // An operator says how long a join bundle is good for.
+            Role::ScmSub | Role::Join => authority.terms.authority,
             _ => authority.terms.server,
         };
         let lifetime = if asked.is_zero() {

@@ -223,7 +223,7 @@ impl Worker for Keeper {
         "certificate".to_owned()
     }
 
-    async fn work(&mut self, _gate: &CancellationToken) -> Result<Next, WorkError> {
+    async fn work(&mut self, gate: &CancellationToken) -> Result<Next, WorkError> {
         if let Some(current) = self.current().await? {
             let Enrolment {
                 settings, signer, ..
@@ -233,7 +233,11 @@ impl Worker for Keeper {
                 return Ok(Next::After(due));
             }
         }
-        let renewed = self.enrolment.renew(self.live.as_ref()).await?;
+        let renewed = tokio::select! {
+            // SCM may take long to answer, or be gone.
+            () = gate.cancelled() => return Ok(Next::Done),
+            renewed = self.enrolment.renew(self.live.as_ref()) => renewed?,
+        };
         if let Some(live) = &self.live {
             live.replace(renewed)?;
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest that anything may take that has to happen.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// Between looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Levels at which each request is logged.

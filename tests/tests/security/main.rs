@@ -165,7 +165,7 @@ fn one_request_id_is_found_in_the_logs_of_every_process_that_took_part() {
 
 #[test]
 fn certificates_are_renewed_while_the_cluster_runs() {
-    let daemons = secure_daemons(&[("hdds.x509.default.duration", "20s")]);
+    let daemons = secure_daemons(&[("hdds.x509.default.duration", "40s")]);
     must_ask(&daemons, &["sh", "volume", "create", "vol"]);
     let dirs = ["om/ozone-metadata/om", "datanode/ozone-metadata/dn"];
     let first = dirs.map(|dir| own_certificates(&daemons.path(dir)));
@@ -174,7 +174,7 @@ fn certificates_are_renewed_while_the_cluster_runs() {
     eventually("renewal", || {
         let now = dirs.map(|dir| own_certificates(&daemons.path(dir)));
         let renewed = now.iter().zip(&first).all(|(now, first)| now != first);
-        (renewed && born.elapsed() > Duration::from_secs(20)).then_some(())
+        (renewed && born.elapsed() > Duration::from_secs(40)).then_some(())
     });
     let refused = ask(&daemons, "client.pem", &["sh", "volume", "list"]);
     assert_refused(&refused, &["does not accept this side's certificate"]);
@@ -225,7 +225,10 @@ fn without_security_nothing_but_loopback_is_served() {
 
 #[test]
 fn security_can_be_switched_on_and_off_for_a_cluster_that_has_data() {
-    let mut cluster = Cluster::start(ClusterOptions::default());
+    let mut cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        ..ClusterOptions::default()
+    });
     let om = cluster.dir().join("om/ozone-metadata/om");
     let datanode = cluster.dir().join("datanode-1/ozone-metadata/dn");
     // Without security the trees are there all the same.
