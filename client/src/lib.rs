@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ozone_common::caller::Caller;
 use ozone_rpc::channel::Channels;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 pub use config::ClientConfig;
 pub use data::{Data, FileReader, FileWriter};
@@ -46,8 +46,8 @@ pub struct Client {
     session: OwnSession,
 }
 
-/// The session that a client opens for itself when it first needs one.
-pub(crate) type OwnSession = Arc<OnceCell<Arc<Session>>>;
+/// The session that a client opens for itself when it first needs one, or when the last has expired.
+pub(crate) type OwnSession = Arc<Mutex<Option<Arc<Session>>>>;
 
 impl Client {
     /// Connects to a cluster: an OM has to answer.
@@ -119,7 +119,7 @@ impl Client {
         Files::new(self.clone())
     }
 
-    /// The session of this client and its clones, opened when first asked for. A mount opens one of
+    /// The session of this client and its clones, opened when first asked for and when it expired. A mount opens one of
     /// its own.
     pub async fn session(&self) -> Result<Arc<Session>> {
         own_session(&self.session, &self.namespace).await
@@ -127,15 +127,18 @@ impl Client {
 
     /// Gives up the client's own session, if it has one.
     pub async fn close(&self) {
-        if let Some(session) = self.session.get() {
+        if let Some(session) = self.session.lock().await.take() {
             session.close().await;
         }
     }
 }
 
-pub(crate) async fn own_session(cell: &OwnSession, namespace: &Namespace) -> Result<Arc<Session>> {
-    let open = || Session::open_with(namespace, "client");
-    let session = cell.get_or_try_init(open).await?;
-    session.check()?;
-    Ok(session.clone())
+pub(crate) async fn own_session(own: &OwnSession, namespace: &Namespace) -> Result<Arc<Session>> {
+    let mut own = own.lock().await;
+    if let Some(session) = own.as_ref().filter(|session| session.check().is_ok()) {
+        return Ok(session.clone());
+    }
+    let session = Session::open_with(namespace, "client").await?;
+    *own = Some(session.clone());
+    Ok(session)
 }

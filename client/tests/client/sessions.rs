@@ -54,6 +54,21 @@ async fn an_expired_session_is_lost_and_its_writers_fail() {
 }
 
 #[tokio::test]
+async fn a_client_whose_session_expired_opens_another() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.om.lease_ms.store(300, SeqCst);
+    let first = cluster.client.session().await.unwrap();
+    *cluster.om.expired.lock() = true;
+    while first.check().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    *cluster.om.expired.lock() = false;
+    let second = cluster.client.session().await.unwrap();
+    second.check().unwrap();
+    assert_eq!(cluster.om.count(Type::OpenSession), 2);
+}
+
+#[tokio::test]
 async fn a_session_that_cannot_be_renewed_counts_as_lost() {
     let cluster = Cluster::start(&[]).await;
     cluster.om.lease_ms.store(100, SeqCst);
