@@ -14,6 +14,7 @@ use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
 use crate::leases::Leases;
 use crate::opens::Opens;
+use crate::room::Room;
 use crate::rows::Rows;
 use crate::state_machine::OmState;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct Leader {
     pub leases: Leases,
     /// How data is kept where bucket and key say nothing.
     pub default_replication: Replication,
+    /// Whether there is room for changes.
+    pub room: Arc<Room>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }

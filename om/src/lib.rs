@@ -22,6 +22,7 @@ pub mod opens;
 pub mod ops;
 pub mod reads;
 pub mod replies;
+pub mod room;
 pub mod rows;
 pub mod runner;
 pub mod security;

@@ -90,6 +90,7 @@ impl Runner {
         }
         let mut request = request.clone();
         if let Some(body) = &mut request.body {
+            self.leader.room.check(body)?;
             ops::prepare(body, session, &self.leader).await?;
         }
         let moment = self.leader.leases.moment();

@@ -36,6 +36,7 @@ use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
 use crate::leases::Leases;
 use crate::opens::Opens;
+use crate::room::RoomWatch;
 use crate::runner::Runner;
 use crate::security::enrolment;
 use crate::service::OmService;
@@ -128,6 +129,12 @@ fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) ->
     }))
 }
 
+fn make_tokens(options: &OmOptions) -> Result<Arc<Tokens>> {
+    let lifetime = options.config.get_duration("hdds.block.token.expiry.time");
+    let tokens = Tokens::new(options.clock.clone()).lasting(lifetime.map_err(start)?);
+    Ok(Arc::new(tokens))
+}
+
 fn default_replication(config: &Config) -> Result<Replication> {
     let text = config
         .get_str("ozone.server.default.replication")
@@ -182,7 +189,7 @@ impl OmServer {
         .await?;
 
         let channels = Arc::new(Channels::new(options.net.clone(), transport.client.clone()));
-        let tokens = Arc::new(Tokens::new(options.clock.clone()));
+        let tokens = make_tokens(&options)?;
         let refresh = KeyRefresh {
             channels: channels.clone(),
             scm: scm_security,
@@ -195,6 +202,7 @@ impl OmServer {
             opens: Opens::default(),
             leases: Leases::new(options.clock.clone()),
             default_replication: default_replication(&options.config)?,
+            room: Arc::default(),
             clock: options.clock.clone(),
         });
         let address = options
@@ -220,6 +228,11 @@ impl OmServer {
         workers.spawn(keeper);
         workers.spawn(refresh);
         workers.spawn(SessionWatch(runner.clone()));
+        workers.spawn(RoomWatch {
+            room: leader.room.clone(),
+            disk: options.disk.clone(),
+            dirs: vec![layout.data.clone(), layout.raft.clone()],
+        });
         workers.spawn(Fold {
             runner: runner.clone(),
             writer: BlockWriter { channels },

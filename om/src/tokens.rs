@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::error::{OmError, Result};
 
-/// How long a token is good.
+/// How long a token is good where nobody says otherwise.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Between looks for new keys. A key is used for a day, so that a look may fail many times.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -31,6 +31,7 @@ const ANY_LENGTH: u64 = u64::MAX;
 pub struct Tokens {
     keys: KeyStore,
     clock: Arc<dyn Clock>,
+    lifetime: Duration,
 }
 
 impl Tokens {
@@ -39,7 +40,13 @@ impl Tokens {
         Self {
             keys: KeyStore::new(SecretKeys::new([])),
             clock,
+            lifetime: LIFETIME,
         }
+    }
+
+    /// Tokens that are good for `lifetime`.
+    pub fn lasting(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
     }
 
     /// Whether tokens can be made.
@@ -74,7 +81,7 @@ impl Tokens {
         let key = keys.current(now).ok_or_else(|| {
             OmError::Scm("no key to sign block tokens with has come from SCM yet".into())
         })?;
-        let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
         let secret = BlockTokenSecret {
             owner: "om".to_owned(),
             block: BlockId {
