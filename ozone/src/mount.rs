@@ -51,8 +51,7 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
         () = mounted.wait() => {}
         stopped = signals::stop() => {
             stopped?;
-            mounted.unmount().await.map_err(|e| e.to_string())?;
-            mounted.wait().await;
+            signals::unmount(&mounted).await;
         }
     }
     client.close().await;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
+use ozone_common::rng::{OsRng, Rng};
+
 /// Ports by configuration key; datanodes' keys begin with their number.
 pub(crate) type Ports = BTreeMap<String, u16>;
 
@@ -27,6 +29,11 @@ const DATANODE: &[&str] = &[
 ];
 /// First port of the first datanode; the next one's are ten further.
 const DATANODE_BASE: u16 = 19_860;
+/// Where free ports are picked: below those that the kernel gives to outgoing connections, so that
+/// none of these has the port of a server that was down for a moment.
+const FREE: std::ops::Range<u16> = 10_000..32_000;
+/// Ports that are tried before there is said to be none.
+const ATTEMPTS: usize = 10_000;
 
 /// The ports of the cluster in `dir`.
 pub(crate) fn choose(dir: &Path, datanodes: u16, auto: bool) -> Result<Ports, String> {
@@ -81,11 +88,14 @@ fn read(file: &Path) -> Result<Ports, String> {
 }
 
 fn free(held: &mut Vec<TcpListener>) -> Result<u16, String> {
-    let text = |e: std::io::Error| format!("no free port: {e}");
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(text)?;
-    let port = listener.local_addr().map_err(text)?.port();
-    held.push(listener);
-    Ok(port)
+    for _ in 0..ATTEMPTS {
+        let port = FREE.start + (OsRng.u64() % u64::from(FREE.end - FREE.start)) as u16;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            held.push(listener);
+            return Ok(port);
+        }
+    }
+    Err(format!("no free port in {FREE:?}"))
 }
 
 /// Configuration of the servers that all share.

@@ -1,6 +1,12 @@
-//! Waiting to be told to stop.
+//! Waiting to be told to stop, and stopping a mount.
 
+use std::time::Duration;
+
+use ozone_fs::MountedFs;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long programs that still use a mount may take to end, once it is out of the tree.
+const LAST_CLOSE: Duration = Duration::from_secs(5);
 
 /// Returns at Ctrl-C or SIGTERM.
 pub(crate) async fn stop() -> Result<(), String> {
@@ -14,4 +20,27 @@ pub(crate) async fn stop() -> Result<(), String> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+/// Unmounts. While programs use the mount, says so and waits for them; told to stop again, takes the
+/// mount from them, with everything written so far committed.
+pub(crate) async fn unmount(mounted: &MountedFs) {
+    let Err(error) = mounted.unmount().await else {
+        return;
+    };
+    eprintln!("ozone: {error}; stopping once more takes it from them");
+    let again = async {
+        if let Err(error) = stop().await {
+            eprintln!("ozone: {error}");
+        }
+    };
+    tokio::select! {
+        () = mounted.wait() => return,
+        () = again => {}
+    }
+    match tokio::time::timeout(LAST_CLOSE, mounted.detach()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => eprintln!("ozone: {error}"),
+        Err(_) => eprintln!("ozone: programs still use {}", mounted.path().display()),
+    }
 }

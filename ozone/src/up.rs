@@ -396,10 +396,7 @@ fn summary(args: &UpArgs, cluster: &Cluster, took: Duration) {
 
 async fn stop(cluster: Cluster, mounted: Option<MountedFs>) {
     if let Some(mounted) = mounted {
-        if let Err(error) = mounted.unmount().await {
-            eprintln!("ozone: {error}");
-        }
-        mounted.wait().await;
+        signals::unmount(&mounted).await;
     }
     cluster.client.close().await;
     cluster.om.shutdown().await;
