@@ -107,12 +107,11 @@ impl Cluster {
     /// Starts it, or gives what the binary said instead.
     pub fn try_start(&mut self) -> Result<(), Refused> {
         assert!(self.running.is_none(), "the cluster runs already");
-        let errors = self.temp.path().join("stderr");
         let mut child = self
             .up()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&errors).expect("a file for errors"))
+            .stderr(File::create(self.error_file()).expect("a file for errors"))
             .spawn()
             .expect("the binary starts");
         let summary = read_summary(child.stdout.take().expect("a pipe"));
@@ -127,7 +126,7 @@ impl Cluster {
         // It ended, or takes too long.
         let _ = child.kill();
         let code = child.wait().expect("the exit code").code();
-        let text = fs::read_to_string(&errors).expect("its errors");
+        let text = self.errors();
         Err(Refused { code, text })
     }
 
@@ -161,11 +160,22 @@ impl Cluster {
         running.child.wait().expect("the end of the process");
     }
 
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("the cluster runs");
+        let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a process id"));
+        kill(pid, signal).expect("a signal that arrives");
+    }
+
     /// Stops it as an operator does, and checks that it ended well.
     pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        self.wait_for_end();
+    }
+
+    /// Waits until the process ends, which it has to do well.
+    pub fn wait_for_end(&mut self) {
         let mut running = self.running.take().expect("the cluster runs");
-        let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a process id"));
-        kill(pid, Signal::SIGTERM).expect("SIGTERM");
         let status = running.child.wait().expect("the end of the process");
         assert!(
             status.success(),
@@ -196,9 +206,14 @@ impl Cluster {
         path
     }
 
+    /// Where the OM answers.
+    pub fn om_address(&self) -> &str {
+        &self.running.as_ref().expect("the cluster runs").om
+    }
+
     /// Runs the binary against this cluster.
     pub fn ozone(&self, args: &[&str]) -> Output {
-        let om = &self.running.as_ref().expect("the cluster runs").om;
+        let om = self.om_address();
         Command::new(binary())
             .arg("--set")
             .arg(format!("ozone.om.address={om}"))
@@ -213,9 +228,25 @@ impl Cluster {
         SecondMount::start(om, tempfile::tempdir().expect("a mount point"))
     }
 
-    fn log_tail(&self) -> String {
+    /// What the cluster has logged, over all its lives.
+    pub fn log(&self) -> String {
         let log = fs::read(self.dir.join("ozone.log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL)..]).into_owned()
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// What the process has written to its standard error since it was started last.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(self.error_file()).expect("its errors")
+    }
+
+    fn error_file(&self) -> PathBuf {
+        self.temp.path().join("stderr")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let start = log.len().saturating_sub(LOG_TAIL);
+        String::from_utf8_lossy(&log.as_bytes()[start..]).into_owned()
     }
 }
 
@@ -250,6 +281,11 @@ impl SecondMount {
             false => Err("the second mount did not come up".to_owned()),
         });
         mount
+    }
+
+    /// Id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The mount point.

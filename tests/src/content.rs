@@ -1,5 +1,7 @@
 //! Bytes that can be checked long after they were written, and seeds that a failure prints.
 
+use std::time::{Duration, Instant};
+
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
@@ -20,10 +22,21 @@ pub fn rng() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// Rounds of a test that repeats itself: `ROUNDS` of the environment, or `default`.
-pub fn rounds(default: usize) -> usize {
-    match std::env::var("ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("ROUNDS is a number"),
+/// A number of the environment, or `default`.
+pub fn number(name: &str, default: usize) -> usize {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
         Err(_) => default,
     }
+}
+
+/// Rounds of a test that repeats itself: as many as `ROUNDS` of the environment says, or `default`,
+/// and more until `MINUTES` have passed.
+pub fn rounds(default: usize) -> impl Iterator<Item = usize> {
+    let least = number("ROUNDS", default);
+    let minutes = Duration::from_secs(60 * number("MINUTES", 0) as u64);
+    let start = Instant::now();
+    (0..).take_while(move |round| *round < least || start.elapsed() < minutes)
 }

@@ -4,6 +4,7 @@
 //! was not fsynced is lost, as it is when a machine loses power.
 
 use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::Cluster;
 use crate::shell::run;
 
-/// Size of the image; it takes only what is written.
+/// Size of an image where nobody asks for another; it takes only what is written.
 const IMAGE_BYTES: u64 = 2 << 30;
 /// Shut down without writing the journal.
 const GOING_FLAGS_NOLOGFLUSH: u32 = 2;
@@ -32,13 +33,18 @@ pub struct PowerDisk {
 impl PowerDisk {
     /// Makes and mounts the disk.
     pub fn new() -> Self {
+        Self::sized(IMAGE_BYTES)
+    }
+
+    /// Makes and mounts a disk of a size, for what happens when it is full.
+    pub fn sized(bytes: u64) -> Self {
         let temp = tempfile::Builder::new()
             .prefix("ozone-power-")
             .tempdir()
             .expect("a temporary directory");
         let image = temp.path().join("image");
         let file = File::create(&image).expect("an image");
-        file.set_len(IMAGE_BYTES).expect("the size of the image");
+        file.set_len(bytes).expect("the size of the image");
         fs::create_dir(temp.path().join("disk")).expect("a mount point");
         run(temp.path(), "mkfs.ext4", &["-q", "-F", "image"]);
         let disk = Self { temp };
@@ -49,6 +55,29 @@ impl PowerDisk {
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
         self.temp.path().join("disk")
+    }
+
+    /// Takes room: a file of `bytes`, or of all that is free where there is less. Give it back with
+    /// [`Self::free`].
+    pub fn take(&self, bytes: u64) {
+        let mut file = File::create(self.ballast()).expect("a file that takes room");
+        let piece = vec![0x55; 64 << 10];
+        for _ in 0..bytes.div_ceil(piece.len() as u64) {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(full) if full.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("taking room: {error}"),
+            }
+        }
+    }
+
+    /// Gives back the room that was taken.
+    pub fn free(&self) {
+        fs::remove_file(self.ballast()).expect("the file that takes room");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
     }
 
     /// Kills the cluster that lives on this disk, takes the power from the disk, and gives it back:

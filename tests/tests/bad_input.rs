@@ -34,6 +34,16 @@ fn write_durably(path: &Path, content: &[u8]) {
     file.sync_all().unwrap();
 }
 
+/// The files of the larger blocks of a datanode.
+fn blocks(cluster: &Cluster, datanode: usize) -> Vec<PathBuf> {
+    let dir = cluster.dir().join(format!("datanode-{datanode}/data"));
+    find(&dir, &|path: &Path| {
+        path.extension()
+            .is_some_and(|extension| extension == "block")
+            && path.metadata().unwrap().len() >= 1 << 20
+    })
+}
+
 /// The log of the OM that is written to.
 fn om_log(cluster: &Cluster) -> PathBuf {
     let logs = find(&cluster.dir().join("om/ratis"), &|path: &Path| {
@@ -98,11 +108,7 @@ fn a_damaged_block_is_an_error_and_never_wrong_bytes() {
     let content = bytes(3, 3 << 20);
     write_durably(&file, &content);
     cluster.stop();
-    let blocks = find(&cluster.dir().join("datanode-1/data"), &|path: &Path| {
-        path.extension()
-            .is_some_and(|extension| extension == "block")
-            && path.metadata().unwrap().len() >= 1 << 20
-    });
+    let blocks = blocks(&cluster, 1);
     assert!(!blocks.is_empty(), "no block file to damage");
     for block in &blocks {
         flip(block, block.metadata().unwrap().len() / 2);
@@ -118,6 +124,31 @@ fn a_damaged_block_is_an_error_and_never_wrong_bytes() {
 }
 
 #[test]
+fn a_damaged_replica_is_left_for_a_good_one() {
+    let mut cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        replication: Some("THREE"),
+        ..ClusterOptions::default()
+    });
+    let file = cluster.bucket("vol", "bucket").join("f");
+    let content = bytes(3, 3 << 20);
+    write_durably(&file, &content);
+    cluster.stop();
+    // Another byte on each of two datanodes: no byte is damaged everywhere.
+    for (datanode, part) in [(1, 2), (2, 3)] {
+        let blocks = blocks(&cluster, datanode);
+        assert!(!blocks.is_empty(), "no block file to damage");
+        for block in &blocks {
+            flip(block, block.metadata().unwrap().len() / part);
+        }
+    }
+    cluster.restart();
+    assert!(fs::read(&file).unwrap() == content, "wrong bytes");
+    let output = cluster.ozone(&["sh", "key", "cat", "vol/bucket/f"]);
+    assert!(output.stdout == content, "wrong bytes from the shell");
+}
+
+#[test]
 fn a_damaged_entry_inside_the_log_stops_the_start() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     for n in 0..20 {
@@ -130,7 +161,7 @@ fn a_damaged_entry_inside_the_log_stops_the_start() {
     let log = om_log(&cluster);
     flip(&log, 16 + 40);
     let name = log.display().to_string();
-    assert_refused(&refusal(&mut cluster), &[&name, "damaged"]);
+    assert_refused(&refusal(&mut cluster), &[&name, "offset 16", "damaged"]);
     // Nothing was thrown away: with the byte mended, everything is there.
     flip(&log, 16 + 40);
     cluster.restart();
@@ -144,8 +175,12 @@ fn a_torn_end_of_the_log_is_cut_and_nothing_acknowledged_is_lost() {
     let file = cluster.bucket("vol", "bucket").join("f");
     write_durably(&file, b"content");
     cluster.kill9();
-    tear(&om_log(&cluster));
+    let torn = om_log(&cluster);
+    tear(&torn);
     cluster.restart();
+    let log = cluster.log();
+    let warned = |line: &str| line.contains("WARN") && line.contains(torn.to_str().unwrap());
+    assert!(log.lines().any(warned), "no warning in {log}");
     assert_eq!(fs::read(&file).unwrap(), b"content");
     write_durably(&file, b"new content");
     cluster.kill9();

@@ -1,0 +1,138 @@
+//! What is deleted gives its bytes back on the disks of the datanodes; what is still open does not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use ozone_tests::content::bytes;
+use ozone_tests::corrupt::find;
+use ozone_tests::wait::wait_for;
+use ozone_tests::{Cluster, ClusterOptions};
+
+const MIB: usize = 1 << 20;
+/// What a cluster wrote to find out that it is ready, and may keep as long as it runs.
+const PROBE: u64 = 3 * (64 << 10);
+/// How long it may take until bytes are freed.
+const FREED_LIMIT: Duration = Duration::from_secs(60);
+
+fn cluster() -> Cluster {
+    Cluster::start(ClusterOptions {
+        datanodes: 3,
+        replication: Some("THREE"),
+        sets: vec!["ozone.block.deleting.service.interval=500ms".to_owned()],
+        ..ClusterOptions::default()
+    })
+}
+
+/// Bytes that blocks take on the disks of all datanodes.
+fn used(cluster: &Cluster) -> u64 {
+    let is_block = |path: &Path| path.extension().is_some_and(|e| e == "block");
+    let files =
+        (1..=3).flat_map(|n| find(&cluster.dir().join(format!("datanode-{n}/data")), &is_block));
+    // A file may go between the two looks.
+    files
+        .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
+        .sum()
+}
+
+fn wait_until_used(cluster: &Cluster, fits: impl Fn(u64) -> bool) {
+    wait_for(FREED_LIMIT, || match used(cluster) {
+        used if fits(used) => Ok(()),
+        used => Err(format!("blocks take {used} bytes")),
+    });
+}
+
+fn put(cluster: &Cluster, key: &str, content: &[u8]) {
+    let local = cluster.scratch().join("local");
+    fs::write(&local, content).unwrap();
+    let output = cluster.ozone(&["sh", "key", "put", key, local.to_str().unwrap()]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn delete(cluster: &Cluster, key: &str) {
+    let output = cluster.ozone(&["sh", "key", "delete", key]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_deleted_key_frees_its_bytes_on_every_datanode() {
+    let mut cluster = cluster();
+    cluster.bucket("vol", "bucket");
+    put(&cluster, "vol/bucket/kept", &bytes(1, MIB));
+    let before = 3 * MIB as u64;
+    wait_until_used(&cluster, |used| used >= before);
+    put(&cluster, "vol/bucket/key", &bytes(2, 8 * MIB));
+    // The third replica may come a moment later.
+    wait_until_used(&cluster, |used| used >= before + 3 * 8 * MIB as u64);
+    delete(&cluster, "vol/bucket/key");
+    wait_until_used(&cluster, |used| used <= before + PROBE);
+    let kept = cluster.mountpoint().join("vol/bucket/kept");
+    assert!(
+        fs::read(kept).unwrap() == bytes(1, MIB),
+        "the other key changed"
+    );
+    // A key that replaces another frees that one.
+    put(&cluster, "vol/bucket/kept", &bytes(3, MIB));
+    wait_until_used(&cluster, |used| used <= 3 * MIB as u64 + PROBE);
+    cluster.stop();
+}
+
+#[test]
+fn deleted_files_and_trees_free_their_bytes() {
+    let mut cluster = cluster();
+    let bucket = cluster.bucket("vol", "bucket");
+    let tree = bucket.join("tree");
+    for dir in ["a", "a/b", "c"] {
+        fs::create_dir_all(tree.join(dir)).unwrap();
+        for n in 0..4 {
+            let mut file = File::create(tree.join(dir).join(format!("f{n}"))).unwrap();
+            file.write_all(&bytes(n, MIB / 2)).unwrap();
+            file.sync_all().unwrap();
+        }
+    }
+    fs::write(bucket.join("file"), bytes(9, 4 * MIB)).unwrap();
+    // Blocks are the mount's until it says that it is done with them, at the latest when it ends.
+    cluster.stop();
+    cluster.restart();
+    wait_until_used(&cluster, |used| used >= 3 * 10 * MIB as u64);
+    fs::remove_file(bucket.join("file")).unwrap();
+    fs::remove_dir_all(&tree).unwrap();
+    wait_until_used(&cluster, |used| used <= PROBE);
+    cluster.stop();
+}
+
+#[test]
+fn an_unlinked_file_keeps_its_bytes_until_it_is_closed() {
+    let mut cluster = cluster();
+    let path = cluster.bucket("vol", "bucket").join("open");
+    put(&cluster, "vol/bucket/open", &bytes(1, 4 * MIB));
+    put(&cluster, "vol/bucket/other", &bytes(2, 8 * MIB));
+    wait_until_used(&cluster, |used| used >= 3 * 12 * MIB as u64);
+    let mut open = File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    delete(&cluster, "vol/bucket/other");
+    // The bytes of the other one are freed: reclaim has come by.
+    wait_until_used(&cluster, |used| used <= 3 * 4 * MIB as u64 + PROBE);
+    posix_fadvise(&open, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    let mut found = Vec::new();
+    open.read_to_end(&mut found).unwrap();
+    assert!(found == bytes(1, 4 * MIB), "other bytes");
+    open.rewind().unwrap();
+    assert!(used(&cluster) >= 3 * 4 * MIB as u64, "its bytes are gone");
+    drop(open);
+    wait_until_used(&cluster, |used| used <= PROBE);
+    cluster.stop();
+}
