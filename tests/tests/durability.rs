@@ -1,5 +1,5 @@
 //! fsync means on disk: whatever was acknowledged is there after a kill and after a power cut.
-//! `ROUNDS=500` makes a soak of it.
+//! `ROUNDS=500` or `MINUTES=60` makes a soak of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -60,6 +60,10 @@ impl Round {
         }
         acked.extend(acks.try_iter());
         Self { dir, acked }
+    }
+
+    fn bytes(&self) -> usize {
+        self.acked.iter().map(|acked| acked.len).sum()
     }
 
     /// Every acknowledged byte is there.
@@ -134,13 +138,17 @@ fn receive_for(acks: &Receiver<Acked>, lifetime: Duration) -> Vec<Acked> {
     acked
 }
 
-fn survive(cluster: &mut Cluster, count: usize, end: impl Fn(&mut Cluster)) {
+fn survive(cluster: &mut Cluster, rounds: impl Iterator<Item = usize>, end: impl Fn(&mut Cluster)) {
     let mut rng = rng();
     let mut done = Vec::new();
-    for n in 0..count {
+    for n in rounds {
         let round = Round::run(cluster, &format!("round-{n}"), &mut rng, &end);
+        let start = Instant::now();
         cluster.restart();
+        let ready = start.elapsed().as_secs_f64();
         round.check();
+        let (records, bytes) = (round.acked.len(), round.bytes());
+        println!("round {n}: {records} records, {bytes} bytes are there, ready in {ready:.1} s");
         done.push(round);
     }
     // What survived once survives what follows.
