@@ -140,7 +140,13 @@ impl Namespace {
             offset,
             length,
             limit,
+            fresh_locations: false,
         };
+        self.extents(request).await
+    }
+
+    /// A piece of a file's map.
+    pub(crate) async fn extents(&self, request: GetExtentsRequest) -> Result<GetExtentsResponse> {
         ask!(self.om, GetExtents, request)
     }
 

@@ -204,6 +204,13 @@ async fn keep(session: Weak<Session>, interval: Duration) {
         let Some(session) = session.upgrade() else {
             return;
         };
+        // On its own, so that it never delays a renewal.
+        let pools = session.pools.lock().clone();
+        tokio::spawn(async move {
+            for pool in pools {
+                pool.release().await;
+            }
+        });
         match session.renew().await {
             Ok(()) => {}
             Err(ClientError::SessionExpired) => {

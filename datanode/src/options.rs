@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) tolerated: u64,
     pub(crate) cache_bytes: usize,
     pub(crate) container_size: u64,
+    /// Entries that a member of a pipeline may lack.
+    pub(crate) log_gap: u64,
     pub(crate) tokens: bool,
     pub(crate) heartbeat: Duration,
     pub(crate) full_report: Duration,
@@ -113,6 +115,7 @@ impl Settings {
             tolerated: config.get_int("hdds.datanode.failed.data.volumes.tolerated")?,
             cache_bytes: usize::try_from(cache).unwrap_or(64 << 20),
             container_size: size("ozone.scm.container.size")?,
+            log_gap: config.get_int("hdds.container.ratis.log.purge.gap")?,
             tokens: config.get_bool("hdds.block.token.enabled")?,
             heartbeat: config.get_duration("hdds.heartbeat.interval")?,
             full_report: config.get_duration("hdds.container.report.interval")?,

@@ -243,7 +243,7 @@ async fn make_node(
         uuid,
         containers: Arc::default(),
         volumes: OnceLock::new(),
-        pipelines: Pipelines::new(host, store, logs, options.disk.clone()),
+        pipelines: Pipelines::new(host, store, logs, options.disk.clone(), settings.log_gap),
         peers: Peers::new(
             Channels::new(options.net.clone(), transport.client.clone()),
             options.clock.clone(),

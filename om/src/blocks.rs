@@ -221,8 +221,9 @@ impl Blocks {
             .insert(container, (self.clock.monotonic(), pipeline));
     }
 
-    /// Where the blocks of `extents` are, with tokens to read them.
-    pub async fn locate(&self, extents: &[Extent]) -> Result<Vec<BlockLocation>> {
+    /// Where the blocks of `extents` are, with tokens to read them. `fresh`: what was found before is
+    /// not believed.
+    pub async fn locate(&self, extents: &[Extent], fresh: bool) -> Result<Vec<BlockLocation>> {
         let blocks: BTreeSet<(u64, u64)> = extents
             .iter()
             .filter_map(|e| match &e.source {
@@ -230,7 +231,12 @@ impl Blocks {
                 _ => None,
             })
             .collect();
-        let pipelines = self.pipelines(blocks.iter().map(|b| b.0).collect()).await?;
+        let containers: BTreeSet<u64> = blocks.iter().map(|b| b.0).collect();
+        if fresh {
+            let mut cache = self.locations.lock();
+            containers.iter().for_each(|id| drop(cache.remove(id)));
+        }
+        let pipelines = self.pipelines(containers).await?;
         blocks
             .into_iter()
             .map(|(container, local)| {

@@ -20,7 +20,7 @@ use crate::leader::{Leader, session_of};
 use crate::reads::{self, Answer};
 use crate::rows::Rows;
 use crate::state_machine::{call_of, response};
-use crate::{ops, services, tables};
+use crate::{ops, services, tables, unlink};
 
 /// Answers requests.
 pub struct Runner {
@@ -166,6 +166,7 @@ impl Runner {
             }
             _ => {}
         }
+        let fresh = matches!(&asked, Body::GetExtents(r) if r.fresh_locations);
         let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
         match self
             .leader
@@ -174,7 +175,7 @@ impl Runner {
         {
             Answer::Done(reply) => Ok(*reply),
             Answer::Extents(mut found) => {
-                found.locations = self.leader.blocks.locate(&found.extents).await?;
+                found.locations = self.leader.blocks.locate(&found.extents, fresh).await?;
                 Ok(Reply::GetExtents(*found))
             }
             Answer::Key(key) => self.complete_key(*key, is_lookup).await,
@@ -251,14 +252,21 @@ impl Runner {
         for object in &request.object_ids {
             self.leader.opens.released(request.session, *object);
         }
-        let held = self.orphans_of(request.session).await?;
-        self.drop_orphans(
-            request.session,
-            held.into_iter()
-                .filter(|id| request.object_ids.contains(id))
-                .collect(),
-        )
-        .await?;
+        let (session, ids) = (request.session, request.object_ids.clone());
+        let orphans = self
+            .leader
+            .read(move |rows| {
+                let mut orphans = Vec::new();
+                for id in ids {
+                    let key = unlink::session_orphan_key(session, id);
+                    if rows.get_raw(tables::SESSION_ORPHAN, &key)?.is_some() {
+                        orphans.push(id);
+                    }
+                }
+                Ok(orphans)
+            })
+            .await?;
+        self.drop_orphans(session, orphans).await?;
         Ok(ReleaseResponse {})
     }
 
@@ -269,7 +277,8 @@ impl Runner {
                 let rows = rows.scan(tables::SESSION_ORPHAN, &prefix, None, usize::MAX)?;
                 Ok(rows
                     .iter()
-                    .filter_map(|(key, _)| ops::session::object_of(&key[prefix.len()..]))
+                    .filter_map(|(key, _)| tables::parse_number_key::<2>(key))
+                    .map(|[_, object]| object)
                     .collect())
             })
             .await

@@ -220,28 +220,9 @@ impl OmServer {
         });
         let http = serve_http(&options, &group).await?;
 
-        let workers = Workers::new(options.clock.clone());
-        let interval = options
-            .config
-            .get_duration("ozone.block.deleting.service.interval")
-            .map_err(start)?;
+        let workers = background(&options, &layout, &runner, channels)?;
         workers.spawn(keeper);
         workers.spawn(refresh);
-        workers.spawn(SessionWatch(runner.clone()));
-        workers.spawn(RoomWatch {
-            room: leader.room.clone(),
-            disk: options.disk.clone(),
-            dirs: vec![layout.data.clone(), layout.raft.clone()],
-        });
-        workers.spawn(Fold {
-            runner: runner.clone(),
-            writer: BlockWriter { channels },
-        });
-        workers.spawn(Reclaim {
-            runner: runner.clone(),
-            interval,
-            grace: BLOCK_GRACE.min(interval),
-        });
         lead(&leader, started).await?;
         let service = OzoneManagerServiceServer::new(OmService {
             runner: runner.clone(),
@@ -310,6 +291,36 @@ async fn serve_raft(
     let listener = listen(place, &own.ratis).await?;
     let service = InterceptedService::new(host.service(), guard);
     Ok(listener.serve(Routes::new(service)))
+}
+
+/// What the leader does on its own.
+fn background(
+    options: &OmOptions,
+    layout: &Layout,
+    runner: &Arc<Runner>,
+    channels: Arc<Channels>,
+) -> Result<Workers> {
+    let workers = Workers::new(options.clock.clone());
+    let interval = options
+        .config
+        .get_duration("ozone.block.deleting.service.interval")
+        .map_err(start)?;
+    workers.spawn(SessionWatch(runner.clone()));
+    workers.spawn(RoomWatch {
+        room: runner.leader.room.clone(),
+        disk: options.disk.clone(),
+        dirs: vec![layout.data.clone(), layout.raft.clone()],
+    });
+    workers.spawn(Fold {
+        runner: runner.clone(),
+        writer: BlockWriter { channels },
+    });
+    workers.spawn(Reclaim {
+        runner: runner.clone(),
+        interval,
+        grace: BLOCK_GRACE.min(interval),
+    });
+    Ok(workers)
 }
 
 /// Waits until this OM serves. No earlier leader has granted leases after `started`.

@@ -38,7 +38,7 @@ tables! {
     INODE = "inodeTable";
     /// `/<volumeId>/<bucketId>/<objectId>` -> OrphanRow
     ORPHAN = "orphanTable";
-    /// session id (8 bytes, big endian), then a key of orphanTable -> empty
+    /// session id, object id (8 bytes each, big endian) -> the key in orphanTable
     SESSION_ORPHAN = "sessionOrphanTable";
     /// object id, segment number (8 bytes each, big endian) -> ExtentSegment
     EXTENT = "extentTable";

@@ -6,6 +6,7 @@ use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, OrphanRow}
 use crate::apply::Apply;
 use crate::error::Result;
 use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
+use crate::rows::Rows;
 use crate::tables;
 
 /// Takes the name `name` in `dir` from the inode `found` (not a directory) and returns the inode's
@@ -65,8 +66,8 @@ pub fn drop_name(
     for session in keep_for {
         apply.put_raw(
             tables::SESSION_ORPHAN,
-            &session_orphan_key(*session, &key),
-            Vec::new(),
+            &session_orphan_key(*session, row.object_id),
+            key.clone(),
         );
     }
     Ok(row)
@@ -79,10 +80,8 @@ pub fn replicated(row: &InodeRow, bytes: i64) -> i64 {
 }
 
 /// Key by which a session's orphans are found.
-pub fn session_orphan_key(session: u64, orphan: &[u8]) -> Vec<u8> {
-    let mut key = tables::number_key(&[session]);
-    key.extend_from_slice(orphan);
-    key
+pub fn session_orphan_key(session: u64, object: u64) -> Vec<u8> {
+    tables::number_key(&[session, object])
 }
 
 /// Queues an inode without a name for the background to take apart.
@@ -102,19 +101,23 @@ pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow) {
     apply.put(table, &key, &deleted);
 }
 
-/// `session` gives up the orphan under `key`; with its last holder gone, the inode is reclaimed.
-pub fn release_orphan(apply: &mut Apply<'_>, session: u64, key: &[u8]) -> Result<()> {
-    use crate::rows::Rows;
-    apply.delete(tables::SESSION_ORPHAN, &session_orphan_key(session, key));
-    let Some(mut orphan) = apply.get::<OrphanRow>(tables::ORPHAN, key)? else {
+/// `session` gives up an inode, if it holds one without a name; with its last holder gone, such an
+/// inode is reclaimed.
+pub fn release_orphan(apply: &mut Apply<'_>, session: u64, object: u64) -> Result<()> {
+    let held = session_orphan_key(session, object);
+    let Some(key) = apply.get_raw(tables::SESSION_ORPHAN, &held)? else {
+        return Ok(());
+    };
+    apply.delete(tables::SESSION_ORPHAN, &held);
+    let Some(mut orphan) = apply.get::<OrphanRow>(tables::ORPHAN, &key)? else {
         return Ok(());
     };
     orphan.sessions.retain(|s| *s != session);
     if !orphan.sessions.is_empty() {
-        apply.put(tables::ORPHAN, key, &orphan);
+        apply.put(tables::ORPHAN, &key, &orphan);
         return Ok(());
     }
-    apply.delete(tables::ORPHAN, key);
+    apply.delete(tables::ORPHAN, &key);
     if let Some(row) = orphan.inode {
         reclaim(apply, orphan.volume_id, orphan.bucket_id, row);
     }

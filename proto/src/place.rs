@@ -35,6 +35,24 @@ impl PipelineId {
     }
 }
 
+impl hdds::Pipeline {
+    /// Each member with where it is reached: equal when nobody has moved.
+    pub fn places(&self) -> Vec<String> {
+        let place = |member: &DatanodeDetailsProto| {
+            let at = |port| member.address(port).unwrap_or_default();
+            format!(
+                "{} {} {}",
+                member.uuid_text(),
+                at(PEER_PORT),
+                at(CLIENT_PORT)
+            )
+        };
+        let mut places: Vec<_> = self.members.iter().map(place).collect();
+        places.sort();
+        places
+    }
+}
+
 fn text(text: Option<&String>, halves: Option<&hdds::Uuid>) -> String {
     match (text, halves) {
         (Some(text), _) => text.clone(),

@@ -14,7 +14,7 @@ use crate::log::Flushers;
 use crate::net::{Connections, RaftService, RaftServiceServer};
 use crate::types::MemberId;
 use crate::wire;
-use crate::{Group, GroupConfig, HostConfig, RaftError, Result, StateMachine};
+use crate::{Group, GroupConfig, HostConfig, Peer, RaftError, Result, StateMachine};
 
 /// The groups of a process by id; `None` while one is being opened.
 pub(crate) struct Registry {
@@ -107,6 +107,17 @@ impl RaftHost {
                 Err(cause)
             }
         }
+    }
+
+    /// Tells where a member is by now. Logs keep the address with which it joined; this one is used
+    /// instead, in every group, until the process ends.
+    pub fn relocate(&self, peer: Peer) {
+        self.connections.relocate(peer);
+    }
+
+    /// The member where it was last said to be.
+    pub fn locate(&self, peer: &Peer) -> Peer {
+        self.connections.locate(peer)
     }
 
     /// An open group.

@@ -22,7 +22,6 @@ use crate::deleted_blocks;
 use crate::error::ScmError;
 use crate::node::Health;
 use crate::ops::{AddDatanode, Command, RotateSecretKey};
-use crate::replication;
 use crate::rows::uuid_bytes;
 use crate::safemode::Facts;
 use crate::scm::Scm;
@@ -107,11 +106,12 @@ impl Coordinator {
             tracing::warn!(%node, %health, "datanode fell silent");
             if *health == Health::Dead {
                 self.scm.reports.drop_node(*node);
-                self.scm.attention.mark(self.scm.replicas.drop_node(*node));
+                self.scm
+                    .replicas_changed(self.scm.replicas.drop_node(*node));
             }
         }
         if changes.iter().any(|(_, health)| *health == Health::Dead) {
-            self.scm.workers.wake(replication::NAME);
+            self.scm.look_at_all_replicas();
             self.scm.workers.wake(deleted_blocks::NAME);
         }
     }
@@ -206,7 +206,7 @@ impl Coordinator {
         if safemode.judge(facts) {
             tracing::info!(datanodes = facts.datanodes, "safe mode is over");
             self.scm.workers.wake(deleted_blocks::NAME);
-            self.scm.workers.wake(replication::NAME);
+            self.scm.look_at_all_replicas();
         }
     }
 }

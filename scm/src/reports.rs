@@ -14,6 +14,7 @@ use crate::deleted_blocks;
 use crate::error::ScmError;
 use crate::node::admission::admit;
 use crate::node::{CommandKey, Registration};
+use crate::pipeline::reports::Complaint;
 use crate::replication;
 use crate::rows::datanode_id;
 use crate::scm::Scm;
@@ -74,8 +75,8 @@ impl Scm {
         self.nodes.register(id, registration, now);
         self.reports.take(id, &request.pipelines, true);
         let changed = self.replicas.take(id, &request.containers, true);
-        self.safemode.seen(&changed);
-        self.attention.mark(changed);
+        self.replicas_changed(changed);
+        self.look_at_all_replicas();
         self.deletions.forget_sent(id);
         self.workers.wake(deleted_blocks::NAME);
         self.look_and_wait().await;
@@ -113,17 +114,19 @@ impl Scm {
         let replicas = self
             .replicas
             .take(id, &request.containers, request.full_report);
-        self.safemode.seen(&replicas);
         let mut changed = !replicas.is_empty();
-        self.attention.mark(replicas);
+        self.replicas_changed(replicas);
         changed |= self.reports.take(id, &request.pipelines, false);
         for action in &request.pipeline_actions {
             let Ok(pipeline) = action.pipeline_id.parse::<PipelineId>() else {
                 tracing::warn!(node = %id, ?action, "action on a pipeline without an id");
                 continue;
             };
-            self.reports.complain(pipeline, &action.reason);
-            changed = true;
+            let complaint = Complaint {
+                reason: action.reason.clone(),
+                can_wait: action.can_wait,
+            };
+            changed |= self.reports.complain(pipeline, complaint);
         }
         for container in request
             .close_containers
@@ -156,7 +159,10 @@ impl Scm {
                 self.reports.left(pipeline, id);
                 true
             }
-            Some(CommandKey::Replicate(_)) if status.success => {
+            Some(CommandKey::Replicate(container, _) | CommandKey::DeleteContainer(container))
+                if !status.success =>
+            {
+                self.replication_due.fail(container);
                 self.workers.wake(replication::NAME);
                 false
             }

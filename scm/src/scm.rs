@@ -27,6 +27,7 @@ use crate::members::Members;
 use crate::node::Nodes;
 use crate::pipeline::reports::PipelineReports;
 use crate::pipeline::{Pipeline, wire as pipeline_wire};
+use crate::replication;
 use crate::safemode::SafeMode;
 use crate::settings::Settings;
 use crate::state_machine::Store;
@@ -58,6 +59,7 @@ pub(crate) struct Scm {
     pub(crate) authority: Option<Authority>,
     pub(crate) workers: Workers,
     pub(crate) attention: Attention,
+    pub(crate) replication_due: replication::Due,
 }
 
 /// What the coordinator has to look at, and how far it has come.
@@ -122,6 +124,23 @@ impl Attention {
 }
 
 impl Scm {
+    /// Replicas of these containers came, went or changed.
+    pub(crate) fn replicas_changed(&self, containers: Vec<ContainerId>) {
+        if containers.is_empty() {
+            return;
+        }
+        self.safemode.seen(&containers);
+        self.replication_due.mark(&containers);
+        self.attention.mark(containers);
+        self.workers.wake(replication::NAME);
+    }
+
+    /// A datanode came or went: every container may have a better place.
+    pub(crate) fn look_at_all_replicas(&self) {
+        self.replication_due.mark_all();
+        self.workers.wake(replication::NAME);
+    }
+
     /// Asks for a look at everything that changed; gives a ticket to wait with.
     pub(crate) fn look(&self) -> u64 {
         let ticket = self.attention.wanted.fetch_add(1, Ordering::SeqCst) + 1;

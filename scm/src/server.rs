@@ -293,6 +293,7 @@ impl ScmServer {
             deletions: Deletions::default(),
             workers: Workers::new(clock.clone()),
             attention: Attention::new(),
+            replication_due: replication::Due::default(),
             authority,
             identity,
             settings,

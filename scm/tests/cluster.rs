@@ -4,9 +4,10 @@
 mod support;
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ozone_common::clock::SystemClock;
+use ozone_common::clock::{ManualClock, SystemClock};
 use ozone_common::net::TcpNet;
 
 use ozone_proto::hdds::block::{
@@ -27,7 +28,7 @@ use ozone_security::credentials::{Credentials, from_pem};
 use ozone_security::identity::{Role, Subject};
 use ozone_security::live::Live;
 use ozone_security::tls::client_config;
-use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start};
+use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start, start_with};
 
 use ReplicationFactor::{One, Three};
 
@@ -106,6 +107,88 @@ async fn three_datanodes_serve_three_replicas_and_a_broken_pipeline_is_replaced(
     });
     assert_eq!(forced.collect::<Vec<_>>(), [0, 0, 1]);
     assert!(!datanodes.iter().any(|d| d.pipelines.contains_key(&broken)));
+    server.shutdown().await;
+}
+
+/// Makes the copies that datanodes were told to make since the last call.
+fn copy_replicas(datanodes: &mut [FakeDatanode], told: &mut [usize]) {
+    let mut copies = Vec::new();
+    for (datanode, told) in datanodes.iter().zip(told) {
+        for body in &datanode.told[*told..] {
+            if let Body::ReplicateContainer(copy) = body {
+                let target = copy.target.as_ref().unwrap().uuid().to_owned();
+                copies.push((target, datanode.containers[&copy.container_id].clone()));
+            }
+        }
+        *told = datanode.told.len();
+    }
+    for (target, replica) in copies {
+        let mut live = datanodes.iter_mut();
+        let target = live.find(|datanode| datanode.uuid.to_string() == target);
+        let target = target.expect("a live target");
+        target.containers.insert(replica.container_id, replica);
+    }
+}
+
+/// Datanodes that hold the container.
+fn holders(datanodes: &[FakeDatanode], container: i64) -> usize {
+    let held = |datanode: &&FakeDatanode| datanode.containers.contains_key(&container);
+    datanodes.iter().filter(held).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_are_lost_are_made_anew_and_one_too_many_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_771_013_425_196));
+    let server = start_with(&config(dir.path()), clock.clone()).await;
+    let om = Om::connect(&server).await;
+    let mut datanodes = Vec::new();
+    for n in 1..=3 {
+        datanodes.push(FakeDatanode::new(&server, n).await);
+        datanodes.last_mut().unwrap().register().await;
+    }
+    let allocate = || async { om.allocate(Three, 1, None).await.ok() };
+    let blocks = beat_until("block of three", &mut datanodes, allocate).await;
+    let container = id(&blocks[0]).container_id;
+    for datanode in &mut datanodes {
+        datanode.write(container, 4, 1000);
+    }
+    let close = CloseContainerRequest {
+        container_id: container,
+    };
+    om.admin().close_container(close).await.unwrap();
+    let closed =
+        || async { (state_of(&om, container).await == LifeCycleState::Closed).then_some(()) };
+    beat_until("closed container", &mut datanodes, closed).await;
+
+    // One falls silent for good, and a spare one comes.
+    let mut lost = datanodes.remove(0);
+    datanodes.push(FakeDatanode::new(&server, 4).await);
+    datanodes.last_mut().unwrap().register().await;
+    let mut told = vec![0; 3];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while holders(&datanodes, container) < 3 {
+        assert!(Instant::now() < deadline, "no copy was ordered");
+        clock.advance(Duration::from_secs(30));
+        for datanode in &mut datanodes {
+            datanode.beat().await;
+        }
+        copy_replicas(&mut datanodes, &mut told);
+    }
+    // It comes back with its replica: four are one too many.
+    lost.register().await;
+    datanodes.push(lost);
+    assert_eq!(holders(&datanodes, container), 4);
+    while holders(&datanodes, container) > 3 {
+        assert!(Instant::now() < deadline, "four replicas stay");
+        for datanode in &mut datanodes {
+            datanode.beat().await;
+        }
+    }
+    for datanode in &mut datanodes {
+        datanode.beat().await;
+    }
+    assert_eq!(holders(&datanodes, container), 3, "three are enough");
     server.shutdown().await;
 }
 

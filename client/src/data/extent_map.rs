@@ -102,9 +102,15 @@ impl ExtentMap {
             .extend(answer.extents.iter().filter_map(|e| part(e, border, end)));
         self.known.end = end;
         for location in &answer.locations {
-            let place = Arc::new(Place::new(location)?);
-            self.places
-                .insert((location.container, location.local), place);
+            let block = (location.container, location.local);
+            match Place::new(location) {
+                Ok(place) => drop(self.places.insert(block, Arc::new(place))),
+                // Who reads this very block is told; the rest of the file can be read.
+                Err(error) => {
+                    tracing::warn!(%error, "a block cannot be reached");
+                    self.places.remove(&block);
+                }
+            }
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ const BATCH: (u32, u32) = (4, 16);
 /// A block that waited longer is given back: its pipeline may be gone.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Blocks that are given back in one call.
-const RELEASE_BATCH: usize = 64;
+const RELEASE_BATCH: usize = 1000;
 
 /// What the blocks of a pool are for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,26 +112,33 @@ impl BlockPool {
         self.ready.lock().push_front((Instant::now(), place));
     }
 
-    /// Blocks that nobody writes to any more; they are given back to the OM now and then.
-    pub(super) fn finished(self: &Arc<Self>, mut blocks: Vec<BlockSource>) {
-        let mut done = self.done.lock();
-        done.append(&mut blocks);
-        if done.len() < RELEASE_BATCH {
-            return;
-        }
-        let blocks = std::mem::take(&mut *done);
-        drop(done);
-        let pool = self.clone();
-        tokio::spawn(carry(async move {
-            let released = pool.namespace.release_blocks(pool.session, blocks).await;
-            if let Err(error) = released {
-                // They are given up with the session.
-                tracing::debug!(%error, "blocks not released");
-            }
-        }));
+    /// Blocks that nobody writes to any more; the session gives them back to the OM soon.
+    pub(super) fn finished(&self, mut blocks: Vec<BlockSource>) {
+        self.done.lock().append(&mut blocks);
     }
 
-    fn pop(self: &Arc<Self>) -> Option<Arc<Place>> {
+    /// Gives back to the OM what is finished.
+    pub(crate) async fn release(&self) {
+        loop {
+            let blocks = self.take_finished();
+            if blocks.is_empty() {
+                return;
+            }
+            let released = self.namespace.release_blocks(self.session, blocks.clone());
+            if let Err(error) = released.await {
+                tracing::debug!(%error, "blocks not released, they will be");
+                return self.finished(blocks);
+            }
+        }
+    }
+
+    fn take_finished(&self) -> Vec<BlockSource> {
+        let mut done = self.done.lock();
+        let rest = done.len().saturating_sub(RELEASE_BATCH);
+        done.split_off(rest)
+    }
+
+    fn pop(&self) -> Option<Arc<Place>> {
         let mut bad = Vec::new();
         let mut found = None;
         let mut ready = self.ready.lock();

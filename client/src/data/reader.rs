@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use ozone_proto::namespace::{GetExtentsResponse, Inode, InodeRef};
+use ozone_proto::namespace::{GetExtentsRequest, GetExtentsResponse, Inode, InodeRef};
 use parking_lot::Mutex;
 
 use super::DataEnv;
@@ -53,6 +53,8 @@ struct State {
     map: ExtentMap,
     /// Grows when the map is dropped; an answer from before is not believed.
     generation: u64,
+    /// Blocks were not where the map said: the OM is to find out anew.
+    doubted: bool,
 }
 
 /// What to ask the OM, for the sake of the byte at `wanted`.
@@ -61,6 +63,7 @@ struct Question {
     wanted: u64,
     asked: Range<u64>,
     generation: u64,
+    fresh: bool,
 }
 
 enum Known {
@@ -79,7 +82,18 @@ impl Question {
             wanted,
             asked: start..size.min(start.saturating_add(MAP_WINDOW)),
             generation: state.generation,
+            fresh: state.doubted,
         })
+    }
+
+    fn request(&self) -> GetExtentsRequest {
+        GetExtentsRequest {
+            r#ref: Some(self.place.clone()),
+            offset: self.asked.start,
+            length: self.asked.end - self.asked.start,
+            limit: MAP_LIMIT,
+            fresh_locations: self.fresh,
+        }
     }
 }
 
@@ -90,6 +104,7 @@ impl FileReader {
             inode,
             map: ExtentMap::default(),
             generation: 0,
+            doubted: false,
         };
         let shared = Shared {
             env,
@@ -172,7 +187,7 @@ impl Shared {
             Err(error) => {
                 // The map may be out of date: blocks move, and are freed when they are replaced.
                 tracing::debug!(%error, "read failed, asking for a new map");
-                self.forget(&mut self.state.lock());
+                self.doubt();
                 self.try_range(&range).await
             }
         }
@@ -208,12 +223,7 @@ impl Shared {
                 Known::Pieces(pieces) => return Ok(pieces),
                 Known::Ask(question) => question,
             };
-            let (asked, place) = (question.asked.clone(), question.place.clone());
-            let length = asked.end - asked.start;
-            let answer = self
-                .namespace
-                .get_extents(place, asked.start, length, MAP_LIMIT)
-                .await?;
+            let answer = self.namespace.extents(question.request()).await?;
             if !self.learn(question, answer)? {
                 changes += 1;
             }
@@ -250,6 +260,7 @@ impl Shared {
             self.forget(&mut state);
         }
         state.map.learn(question.wanted, question.asked, answer)?;
+        state.doubted &= !question.fresh;
         Ok(!changed)
     }
 
@@ -268,6 +279,12 @@ impl Shared {
             state.inode = inode;
         }
         Ok(state.size().unwrap_or(0))
+    }
+
+    fn doubt(&self) {
+        let mut state = self.state.lock();
+        self.forget(&mut state);
+        state.doubted = true;
     }
 
     fn forget(&self, state: &mut State) {

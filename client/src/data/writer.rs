@@ -110,19 +110,11 @@ impl FileWriter {
         self.gather.len() + self.unproven
     }
 
-    /// Gives back the blocks. To be called when the extents were committed, or are given up: blocks
-    /// that no file refers to are freed. Bytes that were not flushed are forgotten.
-    pub async fn close(mut self) {
-        let mut used = std::mem::take(&mut self.used);
-        for block in self.blocks.drain(..) {
-            match block.is_untouched() {
-                true => self.pool.put_back(block.place().clone()),
-                false => used.push(block.place().source()),
-            }
-        }
-        if !used.is_empty() {
-            self.pool.finished(used);
-        }
+    /// Gives back the blocks, as dropping the writer does. To be called when the extents were
+    /// committed, or are given up: blocks that no file refers to are freed. Bytes that were not
+    /// flushed are forgotten.
+    pub async fn close(self) {
+        drop(self);
     }
 
     fn chunk_max(&self) -> usize {
@@ -292,5 +284,18 @@ impl FileWriter {
         }
         self.blocks
             .push_back(OpenBlock::new(self.env.clone(), place));
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        let mut used = std::mem::take(&mut self.used);
+        for block in self.blocks.drain(..) {
+            match block.is_untouched() {
+                true => self.pool.put_back(block.place().clone()),
+                false => used.push(block.place().source()),
+            }
+        }
+        self.pool.finished(used);
     }
 }

@@ -65,6 +65,12 @@ pub(crate) struct FakeOm {
     pub(crate) expired: Mutex<bool>,
     pub(crate) reannounce: Mutex<bool>,
     pub(crate) lease_ms: AtomicU64,
+    /// The pipeline that all blocks are said to be on, to those who do not ask for fresh locations.
+    pub(crate) remembered: Mutex<Option<usize>>,
+    /// Blocks that are not to be found any more.
+    pub(crate) lost_blocks: Mutex<Vec<u64>>,
+    /// Blocks that were given back.
+    pub(crate) released: watch::Sender<Vec<u64>>,
 }
 
 /// The one file.
@@ -100,6 +106,9 @@ impl FakeOm {
             expired: Mutex::default(),
             reannounce: Mutex::default(),
             lease_ms: AtomicU64::new(60_000),
+            remembered: Mutex::default(),
+            lost_blocks: Mutex::default(),
+            released: watch::Sender::default(),
         });
         *om.lock() = Some(this.clone());
         this
@@ -194,7 +203,11 @@ impl FakeOm {
             Request::KeepAlive(request) => Answer::KeepAlive(self.keep_alive(&request)?),
             Request::CloseSession(_) => Answer::CloseSession(CloseSessionResponse {}),
             Request::AllocateBlocks(request) => Answer::AllocateBlocks(self.allocate(&request)),
-            Request::ReleaseBlocks(_) => Answer::ReleaseBlocks(ReleaseBlocksResponse {}),
+            Request::ReleaseBlocks(request) => {
+                let blocks = request.blocks.iter().map(|block| block.local);
+                self.released.send_modify(|all| all.extend(blocks));
+                Answer::ReleaseBlocks(ReleaseBlocksResponse {})
+            }
             Request::Commit(request) => {
                 self.commit(&request);
                 let inode = Some(self.inode());
@@ -282,6 +295,10 @@ impl FakeOm {
     /// Blocks that were allocated on a pipeline are all in one container.
     fn location(&self, local: u64) -> BlockLocation {
         let (container, pipeline) = self.places.lock()[&local];
+        self.location_at(local, container, pipeline)
+    }
+
+    fn location_at(&self, local: u64, container: u64, pipeline: usize) -> BlockLocation {
         let nodes = self.pipelines.lock()[pipeline].clone();
         let id = ozone_proto::hdds::PipelineId {
             id: Some(format!("pipeline-{pipeline}")),
@@ -290,11 +307,13 @@ impl FakeOm {
         BlockLocation {
             container,
             local,
-            pipeline: Some(ozone_proto::hdds::Pipeline {
-                members: nodes.iter().map(|node| node.details()).collect(),
-                leader_id: Some(nodes[0].uuid.clone()),
-                id,
-                ..Default::default()
+            pipeline: (!self.lost_blocks.lock().contains(&local)).then(|| {
+                ozone_proto::hdds::Pipeline {
+                    members: nodes.iter().map(|node| node.details()).collect(),
+                    leader_id: Some(nodes[0].uuid.clone()),
+                    id,
+                    ..Default::default()
+                }
             }),
             token: "token".into(),
         }
@@ -330,10 +349,11 @@ impl FakeOm {
             Some(Source::Block(block)) => Some(block.local),
             _ => None,
         };
-        let locations = extents
-            .iter()
-            .filter_map(local)
-            .map(|local| self.location(local));
+        let remembered = self.remembered.lock().filter(|_| !request.fresh_locations);
+        let locations = extents.iter().filter_map(local).map(|local| {
+            let (container, pipeline) = self.places.lock()[&local];
+            self.location_at(local, container, remembered.unwrap_or(pipeline))
+        });
         GetExtentsResponse {
             inode: Some(self.inode()),
             locations: locations.collect(),

@@ -101,6 +101,8 @@ async fn a_block_that_moved_is_found_by_a_new_map() {
     let blocks = std::mem::take(&mut *cluster.nodes[0].blocks.lock());
     *cluster.nodes[1].blocks.lock() = blocks;
     cluster.om.move_blocks_to(1);
+    // What the OM remembers is as old as what the reader knows.
+    *cluster.om.remembered.lock() = Some(0);
     let end = reader.read(MIB - 10, 10).await.unwrap();
     assert_same(&end, &content[content.len() - 10..]);
     assert_eq!(cluster.om.count(Type::GetExtents), maps + 1);
@@ -172,4 +174,25 @@ async fn reads_at_the_same_time_do_not_mix() {
     for (at, got) in futures::future::join_all(reads).await {
         assert_same(&got, &content[at..at + 131_072]);
     }
+}
+
+#[tokio::test]
+async fn a_block_that_nobody_holds_fails_the_reads_of_its_bytes_and_no_others() {
+    let cluster = Cluster::with(&[1], |config| config.block_size = MIB).await;
+    let content = data(3 * MIB);
+    cluster.store(&content).await;
+    let lost = match &cluster.om.file.lock().extents[1].source {
+        Some(ozone_proto::namespace::extent::Source::Block(block)) => block.local,
+        other => panic!("{other:?}"),
+    };
+    cluster.om.lost_blocks.lock().push(lost);
+    let reader = cluster.reader();
+    let (first, last) = (MIB as usize, 2 * MIB as usize);
+    assert_same(&reader.read(0, first).await.unwrap(), &content[..first]);
+    assert_same(
+        &reader.read(2 * MIB, first).await.unwrap(),
+        &content[last..],
+    );
+    let error = reader.read(MIB - 10, 20).await.unwrap_err();
+    assert_eq!(error.errno(), libc::EIO, "{error}");
 }

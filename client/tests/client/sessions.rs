@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
 use ozone_client::ClientError;
+use ozone_proto::namespace::extent::Source;
 use ozone_proto::om::Type;
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::{Cluster, data, until};
 
 #[tokio::test]
 async fn a_session_is_kept_alive_until_it_is_closed() {
@@ -78,4 +79,20 @@ async fn a_session_that_cannot_be_renewed_counts_as_lost() {
         tokio::task::yield_now().await;
     }
     assert!(session.check().is_ok(), "it may come back");
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_gives_its_blocks_back_while_the_session_lives() {
+    let cluster = Cluster::start(&[1]).await;
+    cluster.om.lease_ms.store(300, SeqCst);
+    let session = cluster.session().await;
+    let mut writer = cluster.client.data().writer(crate::om::DIR, &session);
+    writer.write(0, data(100_000)).await.unwrap();
+    let extents = writer.flush().await.unwrap();
+    let Some(Source::Block(block)) = &extents[0].source else {
+        panic!("{extents:?}")
+    };
+    drop(writer);
+    until(&cluster.om.released, |blocks| blocks == &[block.local]).await;
+    session.check().unwrap();
 }

@@ -188,6 +188,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("hdds.container.ipc.port", "9859", Kind::Int, "Port on which a datanode serves blocks."),
     KeySpec::new("hdds.container.ratis.ipc.port", "9858", Kind::Int, "Port on which a datanode serves the clients of its pipelines."),
     KeySpec::new("hdds.container.ratis.server.port", "9856", Kind::Int, "Port on which the datanodes of a pipeline talk to one another."),
+    KeySpec::new("hdds.container.ratis.log.purge.gap", "1000000", Kind::Int, "Entries of its log that a member of a pipeline may lack before another pipeline takes over and the member's containers are copied."),
     KeySpec::new("hdds.datanode.replication.port", "9886", Kind::Int, "Port on which datanodes copy containers from one another."),
     KeySpec::new("hdds.datanode.client.address", "127.0.0.1", Kind::Text, "Address on which a datanode's listeners are bound."),
     KeySpec::address("hdds.datanode.http-address", "127.0.0.1:9882", 9882, "Metrics and health of a datanode."),

@@ -29,7 +29,7 @@ use crate::peer::{PEER_PORT, address};
 
 /// Entries between two moments at which rows are made durable and the log need not be replayed.
 const FLUSH_AFTER: u64 = 5_000;
-/// A pipeline's log is kept for members that are behind: they get no copy of the state.
+/// A pipeline's log is kept whole, for members that are behind: they get no copy of the state.
 const RETAIN: u64 = 1 << 40;
 /// Room for small entries; log files are allocated at once.
 const SEGMENT: u64 = 4 << 20;
@@ -42,10 +42,21 @@ pub(crate) struct Member {
     pub(crate) address: String,
 }
 
+impl Member {
+    fn peer(&self) -> Peer {
+        Peer {
+            id: self.uuid,
+            address: self.address.clone(),
+        }
+    }
+}
+
 /// One pipeline that is open here.
 pub(crate) struct Pipeline {
     pub(crate) id: Uuid,
     pub(crate) members: Vec<Member>,
+    /// As [`hdds::Pipeline::places`] gives them, for SCM to see whether they are true.
+    places: Vec<String>,
     pub(crate) group: Arc<Group>,
     machine: Arc<Machine>,
 }
@@ -56,6 +67,8 @@ pub(crate) struct Pipelines {
     store: Arc<PipelineStore>,
     logs: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Entries that a member may lack before the pipeline had better be replaced.
+    patience: u64,
     open: DashMap<Uuid, Arc<Pipeline>>,
     /// Held while a pipeline is opened or closed.
     changing: tokio::sync::Mutex<()>,
@@ -74,6 +87,7 @@ impl Pipelines {
         store: Arc<PipelineStore>,
         logs: PathBuf,
         disk: Arc<dyn Disk>,
+        patience: u64,
     ) -> Self {
         let changing = tokio::sync::Mutex::default();
         Self {
@@ -81,6 +95,7 @@ impl Pipelines {
             store,
             logs,
             disk,
+            patience,
             open: DashMap::new(),
             changing,
         }
@@ -106,10 +121,17 @@ impl Pipelines {
         if let Ok(open) = self.get(id) {
             return Ok(open.members.clone());
         }
-        match self.store.pipeline(id)? {
-            Some(info) => members(&info),
-            None => Ok(Vec::new()),
-        }
+        let Some(info) = self.store.pipeline(id)? else {
+            return Ok(Vec::new());
+        };
+        let now = |member: Member| {
+            let peer = self.host.locate(&member.peer());
+            Member {
+                address: peer.address,
+                ..member
+            }
+        };
+        Ok(members(&info)?.into_iter().map(now).collect())
     }
 
     /// What SCM is told.
@@ -120,6 +142,7 @@ impl Pipelines {
                 pipeline_id: pipeline.id.to_string(),
                 is_leader: pipeline.group.is_leader(),
                 has_leader: leader.is_some(),
+                places: pipeline.places.clone(),
                 leader_uuid: leader.map_or_else(String::new, |peer| peer.id.to_string()),
             }
         };
@@ -129,13 +152,23 @@ impl Pipelines {
             .collect()
     }
 
-    /// Pipelines that stopped on this member, and why: SCM should close them.
+    /// Pipelines that SCM should close, and why: they stopped on this member, or a member is so far
+    /// behind that its containers are better copied than caught up.
     pub(crate) fn actions(&self) -> Vec<PipelineAction> {
         let action = |pipeline: &Pipeline| {
             let pipeline_id = pipeline.id.to_string();
-            pipeline.machine.fault().map(|reason| PipelineAction {
+            if let Some(reason) = pipeline.machine.fault() {
+                return Some(PipelineAction {
+                    pipeline_id,
+                    reason,
+                    can_wait: false,
+                });
+            }
+            let lacks = pipeline.group.slowest_lacks();
+            (lacks > self.patience).then(|| PipelineAction {
                 pipeline_id,
-                reason,
+                reason: format!("a member lacks {lacks} entries of the log"),
+                can_wait: true,
             })
         };
         self.open
@@ -152,6 +185,13 @@ impl Pipelines {
             .map(|entry| entry.value().machine.clone())
             .collect();
         open.iter().try_for_each(|machine| machine.flush_rows())
+    }
+
+    /// The log of a pipeline has the addresses with which it began; these are newer.
+    fn relocate(&self, members: &[Member]) {
+        for member in members {
+            self.host.relocate(member.peer());
+        }
     }
 
     /// Stops all groups; they open again at the next start.
@@ -179,7 +219,7 @@ fn id_of(info: &hdds::Pipeline) -> OpResult<Uuid> {
     Uuid::parse_str(&id).map_err(|_| bad_id(&id))
 }
 
-/// Remembers a pipeline and takes part in it. Fine when it is open already.
+/// Remembers a pipeline and takes part in it. When it is open already, its members may have moved.
 pub(crate) async fn create(node: &Arc<Node>, info: hdds::Pipeline) -> OpResult<()> {
     let id = id_of(&info)?;
     let members = members(&info)?;
@@ -192,13 +232,31 @@ pub(crate) async fn create(node: &Arc<Node>, info: hdds::Pipeline) -> OpResult<(
     }
     let pipelines = &node.pipelines;
     let _changing = pipelines.changing.lock().await;
-    if pipelines.open.contains_key(&id) {
+    let known = pipelines.open.get(&id).map(|entry| entry.value().clone());
+    if known
+        .as_ref()
+        .is_some_and(|known| known.places == info.places())
+    {
         return Ok(());
     }
-    let store = pipelines.store.clone();
-    crate::node::off_thread(move || store.remember(&id.to_string(), &info)).await?;
-    open(node, id, members).await?;
-    tracing::info!(pipeline = %id, "pipeline opened");
+    let (store, row) = (pipelines.store.clone(), info.clone());
+    crate::node::off_thread(move || store.remember(&id.to_string(), &row)).await?;
+    let Some(known) = known else {
+        open(node, &info).await?;
+        tracing::info!(pipeline = %id, "pipeline opened");
+        return Ok(());
+    };
+    pipelines.relocate(&members);
+    tracing::info!(pipeline = %id, places = ?info.places(), "members of the pipeline have moved");
+    let moved = Pipeline {
+        id,
+        members,
+        places: info.places(),
+        group: known.group.clone(),
+        machine: known.machine.clone(),
+    };
+    pipelines.open.insert(id, Arc::new(moved));
+    node.tell_scm();
     Ok(())
 }
 
@@ -210,20 +268,19 @@ pub(crate) async fn reopen_all(node: &Arc<Node>) -> OpResult<()> {
         if node.pipelines.open.contains_key(&id) {
             continue;
         }
-        if let Err(error) = open(node, id, members(&info)?).await {
+        if let Err(error) = open(node, &info).await {
             tracing::error!(pipeline = %id, %error, "pipeline cannot be opened again");
         }
     }
     Ok(())
 }
 
-async fn open(node: &Arc<Node>, id: Uuid, members: Vec<Member>) -> OpResult<()> {
+async fn open(node: &Arc<Node>, info: &hdds::Pipeline) -> OpResult<()> {
     let pipelines = &node.pipelines;
+    let (id, members) = (id_of(info)?, members(info)?);
+    pipelines.relocate(&members);
     let machine = Arc::new(Machine::new(node, id, pipelines.store.clone()));
-    let peers = members.iter().map(|m| Peer {
-        id: m.uuid,
-        address: m.address.clone(),
-    });
+    let peers = members.iter().map(Member::peer);
     let config = GroupConfig {
         group_id: id,
         storage_dir: pipelines.logs.clone(),
@@ -245,6 +302,7 @@ async fn open(node: &Arc<Node>, id: Uuid, members: Vec<Member>) -> OpResult<()> 
         Arc::new(Pipeline {
             id,
             members,
+            places: info.places(),
             group,
             machine,
         }),

@@ -12,7 +12,7 @@ use ozone_proto::scm::command::Body;
 use ozone_proto::scm::scm_datanode_service_server::{ScmDatanodeService, ScmDatanodeServiceServer};
 use ozone_proto::scm::{
     Command, CommandStatus, ContainerReplica, CreatePipeline, HeartbeatRequest, HeartbeatResponse,
-    PipelineReport, RegisterRequest, RegisterResponse, StorageReport,
+    PipelineAction, PipelineReport, RegisterRequest, RegisterResponse, StorageReport,
 };
 use ozone_security::secret_keys::SecretKey;
 use parking_lot::Mutex;
@@ -31,6 +31,7 @@ struct State {
     replicas: HashMap<(String, i64), ContainerReplica>,
     pipelines: HashMap<(String, String), PipelineReport>,
     storage: HashMap<String, Vec<StorageReport>>,
+    actions: HashMap<String, Vec<PipelineAction>>,
     next_command: i64,
 }
 
@@ -110,10 +111,17 @@ impl FakeScm {
     /// leader.
     pub async fn pipeline(&self, members: &[Uuid]) -> (String, Uuid) {
         let id = Uuid::new_v4().to_string();
+        self.tell_pipeline(&id, members);
+        let leader = self.leader(&id, members).await;
+        (id, leader)
+    }
+
+    /// Tells all members of a pipeline where they are by now.
+    pub fn tell_pipeline(&self, id: &str, members: &[Uuid]) {
         let pipeline = Pipeline {
             members: members.iter().map(|m| self.details(*m)).collect(),
             id: PipelineId {
-                id: Some(id.clone()),
+                id: Some(id.to_owned()),
                 uuid128: None,
             },
             r#type: Some(hdds::ReplicationType::Ratis.into()),
@@ -123,8 +131,14 @@ impl FakeScm {
             let pipeline = Some(pipeline.clone());
             self.command(*member, Body::CreatePipeline(CreatePipeline { pipeline }));
         }
-        let leader = self.leader(&id, members).await;
-        (id, leader)
+    }
+
+    /// Waits until a datanode wants something of SCM about its pipelines.
+    pub async fn action(&self, datanode: Uuid) -> PipelineAction {
+        self.wait("an action", |state| {
+            state.actions.get(&datanode.to_string())?.first().cloned()
+        })
+        .await
     }
 
     /// Waits until all of `members` agree on one of them as leader.
@@ -216,10 +230,12 @@ impl ScmDatanodeService for FakeScm {
                 ..Default::default()
             }));
         }
-        self.state
-            .lock()
-            .datanodes
-            .insert(datanode.uuid().to_owned(), datanode);
+        let mut state = self.state.lock();
+        let uuid = datanode.uuid().to_owned();
+        // What it said before it was restarted is void.
+        state.pipelines.retain(|(member, _), _| *member != uuid);
+        state.datanodes.insert(uuid, datanode);
+        drop(state);
         Ok(Response::new(RegisterResponse {
             accepted: true,
             cluster_id: self.cluster.clone(),
@@ -254,6 +270,7 @@ impl ScmDatanodeService for FakeScm {
                     .insert((uuid.clone(), report.pipeline_id.clone()), report);
             }
             state.storage.insert(uuid.clone(), request.storage);
+            state.actions.insert(uuid.clone(), request.pipeline_actions);
             state.commands.remove(&uuid).unwrap_or_default()
         };
         self.heard.send_modify(|count| *count += 1);

@@ -51,7 +51,9 @@ pub fn end(apply: &mut Apply<'_>, session: u64) -> Result<()> {
     loop {
         let orphans = apply.scan(tables::SESSION_ORPHAN, &prefix, None, PAGE)?;
         for (key, _) in &orphans {
-            unlink::release_orphan(apply, session, &key[prefix.len()..])?;
+            if let Some([_, object]) = tables::parse_number_key::<2>(key) {
+                unlink::release_orphan(apply, session, object)?;
+            }
         }
         if orphans.len() < PAGE {
             break;
@@ -75,30 +77,10 @@ pub fn drop_orphans(
     request: &DropOrphansRequest,
     apply: &mut Apply<'_>,
 ) -> Result<CloseSessionResponse> {
-    let prefix = tables::number_key(&[request.session]);
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = apply.scan(tables::SESSION_ORPHAN, &prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        for (key, _) in &page {
-            let orphan = &key[prefix.len()..];
-            if object_of(orphan).is_some_and(|id| request.object_ids.contains(&id)) {
-                unlink::release_orphan(apply, request.session, orphan)?;
-            }
-        }
+    for object in &request.object_ids {
+        unlink::release_orphan(apply, request.session, *object)?;
     }
     Ok(CloseSessionResponse {})
-}
-
-/// The object id at the end of a key of `orphanTable`.
-pub fn object_of(orphan_key: &[u8]) -> Option<u64> {
-    std::str::from_utf8(orphan_key)
-        .ok()?
-        .rsplit('/')
-        .next()?
-        .parse()
-        .ok()
 }
 
 /// Applies ReleaseBlocks.

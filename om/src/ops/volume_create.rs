@@ -4,6 +4,7 @@ use ozone_common::names;
 use ozone_proto::namespace::{DirRef, InodeKind, InodeRow, VolumeRow};
 use ozone_proto::om::{CreateVolumeRequest, CreateVolumeResponse, Status};
 
+use super::create::{Attributes, fresh};
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::namespace::{ROW_VERSION, root};
@@ -71,19 +72,13 @@ pub fn create(apply: &mut Apply<'_>, name: &str, owner: &str, admin: &str) -> Re
 
 /// The directory that a new volume or bucket is.
 pub fn container_inode(apply: &mut Apply<'_>) -> Result<InodeRow> {
-    Ok(InodeRow {
-        version: ROW_VERSION,
-        object_id: apply.next_id()?,
-        update_id: apply.index,
-        kind: InodeKind::Directory.into(),
+    let attributes = Attributes {
+        kind: InodeKind::Directory,
         mode: 0o755,
         uid: apply.asker.uid,
         gid: apply.asker.gid,
-        nlink: 2,
-        atime_ns: apply.time_ns,
-        mtime_ns: apply.time_ns,
-        ctime_ns: apply.time_ns,
-        btime_ns: apply.time_ns,
-        ..Default::default()
-    })
+        replication: None,
+        owner: String::new(),
+    };
+    fresh(apply, attributes, &InodeRow::default())
 }

@@ -122,6 +122,18 @@ impl Group {
         }
     }
 
+    /// Entries that the member furthest behind lacks, of those that have answered this leader; 0 on
+    /// a member that does not lead.
+    pub fn slowest_lacks(&self) -> u64 {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (Some(last), Some(progress)) = (metrics.last_log_index, &metrics.replication) else {
+            return 0;
+        };
+        let reached = progress.values().flatten().map(|at| at.index);
+        last.saturating_sub(reached.min().unwrap_or(last))
+    }
+
     /// How the group stands on this member.
     pub fn status(&self) -> GroupStatus {
         let metrics: RaftMetrics<Types> = self.raft.metrics().borrow_watched().clone();

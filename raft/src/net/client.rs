@@ -41,6 +41,8 @@ const LEAST_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Connections {
     connect: Arc<dyn Connect>,
     channels: Mutex<HashMap<String, Channel>>,
+    /// Where members are that have moved since the log was told.
+    moved: Mutex<HashMap<Uuid, String>>,
 }
 
 impl Connections {
@@ -48,16 +50,33 @@ impl Connections {
         Self {
             connect,
             channels: Mutex::default(),
+            moved: Mutex::default(),
+        }
+    }
+
+    /// From now on the member is reached there, whatever a log says.
+    pub(crate) fn relocate(&self, peer: Peer) {
+        self.moved.lock().insert(peer.id, peer.address);
+    }
+
+    /// The member where it is by now.
+    pub(crate) fn locate(&self, peer: &Peer) -> Peer {
+        let moved = self.moved.lock();
+        let address = moved.get(&peer.id).unwrap_or(&peer.address).clone();
+        Peer {
+            id: peer.id,
+            address,
         }
     }
 
     pub(crate) fn client(&self, peer: &Peer) -> std::io::Result<Client> {
+        let peer = self.locate(peer);
         let mut channels = self.channels.lock();
         let channel = match channels.get(&peer.address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = self.connect.channel(peer)?;
-                channels.insert(peer.address.clone(), channel.clone());
+                let channel = self.connect.channel(&peer)?;
+                channels.insert(peer.address, channel.clone());
                 channel
             }
         };

@@ -34,6 +34,17 @@ impl RaftService {
     fn group(&self, group: &[u8], to: &[u8]) -> Result<Arc<Group>, Status> {
         self.registry.route(group, to)
     }
+
+    /// The group that is asked for a vote, and what it is asked.
+    fn voter(
+        &self,
+        message: &wire::VoteRequest,
+    ) -> Result<(Arc<Group>, VoteRequest<Types>), Status> {
+        let group = self.group(&message.group, &message.to)?;
+        let rpc = read_vote_request(message)?;
+        group.check_may_vote(&rpc)?;
+        Ok((group, rpc))
+    }
 }
 
 impl From<WireError> for Status {
@@ -121,10 +132,7 @@ impl wire::raft_service_server::RaftService for RaftService {
         &self,
         request: Request<wire::VoteRequest>,
     ) -> Result<Response<wire::VoteReply>, Status> {
-        let message = request.into_inner();
-        let group = self.group(&message.group, &message.to)?;
-        let rpc = read_vote_request(&message)?;
-        group.check_may_vote(&rpc)?;
+        let (group, rpc) = self.voter(&request.into_inner())?;
         let reply = group.raft().vote(rpc).await.map_err(stopped)?;
         Ok(write_vote_reply(&reply))
     }
@@ -133,10 +141,7 @@ impl wire::raft_service_server::RaftService for RaftService {
         &self,
         request: Request<wire::VoteRequest>,
     ) -> Result<Response<wire::VoteReply>, Status> {
-        let message = request.into_inner();
-        let group = self.group(&message.group, &message.to)?;
-        let rpc = read_vote_request(&message)?;
-        group.check_may_vote(&rpc)?;
+        let (group, rpc) = self.voter(&request.into_inner())?;
         let reply = group.raft().pre_vote(rpc).await.map_err(stopped)?;
         Ok(write_vote_reply(&reply))
     }

@@ -197,15 +197,14 @@ impl Situation<'_> {
         }
         let mut actions = self.close_open();
         let agreed = closed().map(|replica| replica.sequence_id).max();
-        for replica in self.in_state(ReplicaState::ReplicaQuasiClosed) {
-            let node = replica.node;
-            match agreed {
-                Some(agreed) if replica.sequence_id < agreed => {
-                    actions.push(Action::Delete { node, force: true });
-                }
-                _ => actions.push(Action::Close { node, force: true }),
-            }
-        }
+        // A shorter one is replaced: that takes care of how many there are, and is not decided here.
+        let whole = self
+            .in_state(ReplicaState::ReplicaQuasiClosed)
+            .filter(|replica| Some(replica.sequence_id) >= agreed);
+        actions.extend(whole.map(|replica| Action::Close {
+            node: replica.node,
+            force: true,
+        }));
         actions
     }
 

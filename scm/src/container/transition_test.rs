@@ -174,18 +174,14 @@ fn quasi_closed_replicas_wait_for_all_members_or_for_a_majority_of_survivors() {
 }
 
 #[test]
-fn shorter_replicas_of_a_closed_container_are_replaced_and_late_ones_closed() {
+fn replicas_as_long_as_the_closed_container_are_closed_and_shorter_ones_left() {
     let replicas = [
         replica(1, Closed, 7),
         replica(2, Quasi, 5),
         replica(3, Quasi, 7),
     ];
     let actions = decide_three(LifeCycleState::Closed, &replicas, LEFT);
-    let delete = Action::Delete {
-        node: node_id(2),
-        force: true,
-    };
-    assert_eq!(actions, [delete, close(3, true)]);
+    assert_eq!(actions, [close(3, true)]);
     // One that still closes through the pipeline only lags behind.
     let lagging = [
         replica(1, Closed, 7),

@@ -36,7 +36,7 @@ impl Coordinator {
             let moved: Vec<_> = moves.iter().map(|to| ContainerId(to.id)).collect();
             let commands = moves.into_iter().map(Command::MoveContainer).collect();
             self.propose_all(commands).await?;
-            self.scm.attention.mark(moved);
+            self.scm.replicas_changed(moved);
         }
     }
 

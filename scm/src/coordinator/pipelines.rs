@@ -1,6 +1,7 @@
 //! Pipelines: opened, closed, forgotten and made as the decisions say; members told.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::node::{CommandKey, Health, NodeCommand};
 use crate::ops::{AddPipeline, ClosePipeline, Command, OpenPipeline, RemovePipeline};
 use crate::pipeline::Pipeline;
 use crate::pipeline::create::{NewPipeline, plan};
+use crate::pipeline::reports::MemberReport;
 use crate::pipeline::transition::{Situation, Standing, Verdict, judge};
 use crate::rows::uuid_bytes;
 
@@ -76,7 +78,7 @@ impl Coordinator {
             let verdict = judge(&Situation {
                 pipeline: &pipeline,
                 members: &self.standings(&pipeline, now),
-                complaint: complaint.as_deref(),
+                complaint: complaint.as_ref(),
                 replaceable: usable >= pipeline.replication.replicas(),
                 busy: busy.contains(&pipeline.id),
                 now_ms: at_ms,
@@ -138,11 +140,12 @@ impl Coordinator {
     pub(super) fn tell_members(&self, now: Duration) {
         for pipeline in self.pipelines() {
             for member in &pipeline.members {
-                let has = self.scm.reports.report(pipeline.id, *member).is_some();
-                match (pipeline.is_alive(), has) {
-                    (true, false) => self.tell_to_create(&pipeline, *member, now),
-                    (false, true) => self.tell_to_leave(pipeline.id, *member, now),
-                    _ => {}
+                let report = self.scm.reports.report(pipeline.id, *member);
+                match (pipeline.is_alive(), report) {
+                    (true, None) => self.tell_to_create(&pipeline, *member, now),
+                    (true, Some(report)) => self.tell_places(&pipeline, *member, &report, now),
+                    (false, Some(_)) => self.tell_to_leave(pipeline.id, *member, now),
+                    (false, None) => {}
                 }
             }
         }
@@ -152,6 +155,29 @@ impl Coordinator {
                 self.tell_to_leave(id, member, now);
             }
         }
+    }
+
+    /// Tells a member where the others are, when it believes them elsewhere.
+    fn tell_places(
+        &self,
+        pipeline: &Pipeline,
+        member: DatanodeId,
+        report: &MemberReport,
+        now: Duration,
+    ) {
+        let info = self.scm.pipeline_to_wire(pipeline);
+        let places = info.places();
+        if report.places == places {
+            return;
+        }
+        let command = NodeCommand {
+            key: CommandKey::PipelineMoved(pipeline.id, fingerprint(&places)),
+            body: Body::CreatePipeline(wire::CreatePipeline {
+                pipeline: Some(info),
+            }),
+            patience: PATIENCE,
+        };
+        self.scm.nodes.tell(member, command, now);
     }
 
     fn tell_to_create(&self, pipeline: &Pipeline, member: DatanodeId, now: Duration) {
@@ -181,4 +207,11 @@ impl Coordinator {
         };
         self.scm.nodes.tell(member, command, now);
     }
+}
+
+/// Tells one list of places from another, within this process.
+fn fingerprint(places: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    places.hash(&mut hasher);
+    hasher.finish()
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use ozone_common::ids::{ContainerId, PipelineId};
+use ozone_common::ids::{ContainerId, DatanodeId, PipelineId};
 use ozone_proto::scm::{Command, command::Body};
 
 /// What a command is for: two commands with the same key do the same.
@@ -15,6 +15,8 @@ use ozone_proto::scm::{Command, command::Body};
 pub(crate) enum CommandKey {
     /// Make a pipeline.
     CreatePipeline(PipelineId),
+    /// Know where the members of a pipeline are; each list of places is its own purpose.
+    PipelineMoved(PipelineId, u64),
     /// Take part in a pipeline no more.
     ClosePipeline(PipelineId),
     /// Close a container; by force, at the length that it has.
@@ -22,7 +24,7 @@ pub(crate) enum CommandKey {
     /// Delete a container.
     DeleteContainer(ContainerId),
     /// Copy a container to another datanode.
-    Replicate(ContainerId),
+    Replicate(ContainerId, DatanodeId),
     /// Delete blocks; each batch is its own purpose.
     DeleteBlocks(u64),
 }

@@ -7,17 +7,26 @@ use ozone_proto::scm::PipelineReport;
 use parking_lot::RwLock;
 
 /// What one member says of one pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemberReport {
     /// The leader that it follows, or is.
     pub(crate) leader: Option<DatanodeId>,
+    /// Where it believes the members to be.
+    pub(crate) places: Vec<String>,
+}
+
+/// Why a member wants a pipeline closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    pub(crate) reason: String,
+    /// Only when another pipeline can take its place.
+    pub(crate) can_wait: bool,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     members: HashMap<DatanodeId, MemberReport>,
-    /// Why a member wants it closed.
-    complaint: Option<String>,
+    complaint: Option<Complaint>,
 }
 
 /// Reports of all pipelines, known to SCM or not.
@@ -46,9 +55,13 @@ impl PipelineReports {
             named.insert(id);
             let report = MemberReport {
                 leader: leader_of(node, report),
+                places: report.places.clone(),
             };
-            let before = all.entry(id).or_default().members.insert(node, report);
-            changed |= before != Some(report);
+            let members = &mut all.entry(id).or_default().members;
+            if members.get(&node) != Some(&report) {
+                members.insert(node, report);
+                changed = true;
+            }
         }
         if complete {
             for (id, known) in all.iter_mut() {
@@ -59,20 +72,28 @@ impl PipelineReports {
         changed
     }
 
-    /// A member wants a pipeline closed.
-    pub(crate) fn complain(&self, id: PipelineId, reason: &str) {
+    /// A member wants a pipeline closed. What can wait is no news beside what cannot. True if it is
+    /// news.
+    pub(crate) fn complain(&self, id: PipelineId, complaint: Complaint) -> bool {
         let mut all = self.all.write();
-        all.entry(id).or_default().complaint = Some(reason.to_owned());
+        let known = &mut all.entry(id).or_default().complaint;
+        let news = known
+            .as_ref()
+            .is_none_or(|old| old.can_wait && !complaint.can_wait);
+        if news {
+            *known = Some(complaint);
+        }
+        news
     }
 
     /// Why a member wants a pipeline closed, if one does.
-    pub(crate) fn complaint(&self, id: PipelineId) -> Option<String> {
+    pub(crate) fn complaint(&self, id: PipelineId) -> Option<Complaint> {
         self.all.read().get(&id)?.complaint.clone()
     }
 
     /// What a member says of a pipeline, if it has it.
     pub(crate) fn report(&self, id: PipelineId, member: DatanodeId) -> Option<MemberReport> {
-        self.all.read().get(&id)?.members.get(&member).copied()
+        self.all.read().get(&id)?.members.get(&member).cloned()
     }
 
     /// Whether any member has the pipeline.
@@ -146,6 +167,7 @@ mod tests {
             is_leader: leader == Some(node),
             has_leader: leader.is_some(),
             leader_uuid: leader.map(|l| node_id(l).to_string()).unwrap_or_default(),
+            places: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use ozone_proto::hdds::PipelineState;
 
+use super::reports::Complaint;
 use super::{Pipeline, Replication};
 
 /// A pipeline that its members do not make within this time is given up; ms.
@@ -31,7 +32,7 @@ pub(crate) struct Situation<'a> {
     /// Its members, in order.
     pub(crate) members: &'a [Standing],
     /// Why a member wants it closed, if one does.
-    pub(crate) complaint: Option<&'a str>,
+    pub(crate) complaint: Option<&'a Complaint>,
     /// Whether enough healthy datanodes exist for another of its kind.
     pub(crate) replaceable: bool,
     /// Whether containers of it are still on their way to closed.
@@ -121,9 +122,10 @@ impl Situation<'_> {
 pub(crate) fn judge(situation: &Situation<'_>) -> Verdict {
     let complaint = situation
         .complaint
-        .filter(|_| situation.pipeline.is_alive());
+        .filter(|_| situation.pipeline.is_alive())
+        .filter(|complaint| !complaint.can_wait || situation.replaceable);
     if let Some(complaint) = complaint {
-        return Verdict::Close(complaint.to_owned());
+        return Verdict::Close(complaint.reason.clone());
     }
     match situation.pipeline.state {
         PipelineState::PipelineAllocated => situation.judge_allocated(),
@@ -229,18 +231,24 @@ mod tests {
     #[test]
     fn a_complaint_closes() {
         let members = [LED];
-        let situation = Situation {
-            pipeline: &pipeline(PipelineState::PipelineOpen, &members),
-            members: &members,
-            complaint: Some("log disk failed"),
-            replaceable: false,
-            busy: false,
-            now_ms: 0,
+        let verdict = |can_wait, replaceable| {
+            let complaint = Complaint {
+                reason: "log disk failed".to_owned(),
+                can_wait,
+            };
+            judge(&Situation {
+                pipeline: &pipeline(PipelineState::PipelineOpen, &members),
+                members: &members,
+                complaint: Some(&complaint),
+                replaceable,
+                busy: false,
+                now_ms: 0,
+            })
         };
-        assert_eq!(
-            judge(&situation),
-            Verdict::Close("log disk failed".to_owned())
-        );
+        let close = Verdict::Close("log disk failed".to_owned());
+        assert_eq!(verdict(false, false), close);
+        assert_eq!(verdict(true, true), close);
+        assert_eq!(verdict(true, false), Verdict::Keep, "nothing can take over");
     }
 
     #[test]

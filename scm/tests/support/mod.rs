@@ -329,6 +329,7 @@ impl FakeDatanode {
         self.actions.push(PipelineAction {
             pipeline_id: pipeline.to_owned(),
             reason: "log disk failed".to_owned(),
+            can_wait: false,
         });
     }
 
@@ -362,12 +363,14 @@ impl FakeDatanode {
             Body::CreatePipeline(create) => {
                 let pipeline = create.pipeline.unwrap();
                 let leader = pipeline.members[0].uuid.clone().unwrap();
+                let places = pipeline.places();
                 let id = pipeline.id.id.unwrap();
                 let report = PipelineReport {
                     pipeline_id: id.clone(),
                     is_leader: leader == self.uuid.to_string(),
                     has_leader: true,
                     leader_uuid: leader,
+                    places,
                 };
                 self.pipelines.insert(id, report);
             }
@@ -392,6 +395,7 @@ impl FakeDatanode {
             Body::DeleteContainer(delete) => {
                 self.containers.remove(&delete.container_id);
             }
+            // Who plays the cluster carries it out: this one knows no other.
             Body::ReplicateContainer(_) => {}
         }
         self.answers.push(done);
