@@ -9,8 +9,10 @@ mod signals;
 mod up;
 mod version;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use ozone_cli::{FreonArgs, ShArgs};
@@ -65,6 +67,9 @@ enum Command {
     Version,
 }
 
+/// How long work that was not waited for may take to end.
+const LINGER: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -75,8 +80,20 @@ fn main() -> ExitCode {
         Err(error) => return fail(format_args!("cannot start threads: {error}")),
     };
     let code = runtime.block_on(run(args));
-    runtime.shutdown_background();
-    code
+    runtime.shutdown_timeout(LINGER);
+    leave(code)
+}
+
+/// Ends the process at once. Returning from `main` would take RocksDB's globals down under threads that
+/// still close a database, and such a thread aborts the process; everything that matters is on disk.
+#[allow(unsafe_code)]
+fn leave(code: ExitCode) -> ! {
+    // What cannot be written now could not be written at a return either.
+    let _ = std::io::stdout().flush();
+    let status = (0..=u8::MAX).find(|status| ExitCode::from(*status) == code);
+    let status = i32::from(status.unwrap_or(FAILED));
+    // SAFETY: takes no pointer, runs no code of this process, and does not return.
+    unsafe { nix::libc::_exit(status) }
 }
 
 async fn run(args: Args) -> ExitCode {
