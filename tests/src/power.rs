@@ -15,7 +15,7 @@ use crate::Cluster;
 use crate::shell::run;
 
 /// Size of an image where nobody asks for another; it takes only what is written.
-const IMAGE_BYTES: u64 = 2 << 30;
+const IMAGE_BYTES: u64 = 8 << 30;
 /// Shut down without writing the journal.
 const GOING_FLAGS_NOLOGFLUSH: u32 = 2;
 
