@@ -92,10 +92,7 @@ impl Leases {
             holder.close();
         }
         self.heard_of(session);
-        self.holders.retain(|_, held| {
-            held.retain(|s| *s != session);
-            !held.is_empty()
-        });
+        self.drop_holdings(session);
     }
 
     /// `session` is known not to believe what an earlier leader said.
@@ -166,11 +163,16 @@ impl Leases {
             .all(|object| self.stripes.quiet_for(*object, session, moment.0))
     }
 
-    fn start_anew(&self, session: u64, holder: &Holder) {
+    /// The session is filed under no object any more.
+    fn drop_holdings(&self, session: u64) {
         self.holders.retain(|_, held| {
             held.retain(|s| *s != session);
             !held.is_empty()
         });
+    }
+
+    fn start_anew(&self, session: u64, holder: &Holder) {
+        self.drop_holdings(session);
         holder.forget_everything();
     }
 
