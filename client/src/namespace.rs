@@ -3,17 +3,20 @@
 //! Places are (directory, name, object id): the OM finds an inode by its place and proves by the id
 //! that it is still the same, else it answers `STALE`.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use ozone_common::caller::Caller;
 use ozone_proto::namespace::{
-    AllocateBlocksRequest, BlockLocation, BlockSource, CommitRequest, CreateRequest,
-    CreateResponse, DirRef, GetAttrRequest, GetExtentsRequest, GetExtentsResponse, Inode, InodeRef,
-    LinkRequest, LinkResponse, LookupRequest, OpenRequest, ReadDirRequest, ReleaseBlocksRequest,
-    ReleaseRequest, RenameRequest, RenameResponse, SetAttrRequest, StatFsRequest, StatFsResponse,
-    UnlinkRequest, UnlinkResponse,
+    AllocateBlocksRequest, BatchOutcome, BatchPart, BatchRequest, BlockLocation, BlockSource,
+    CommitRequest, CreateRequest, CreateResponse, DirRef, GetAttrRequest, GetExtentsRequest,
+    GetExtentsResponse, Inode, InodeRef, LinkRequest, LinkResponse, LookupRequest, OpenRequest,
+    ReadDirRequest, ReleaseBlocksRequest, ReleaseRequest, RenameRequest, RenameResponse,
+    ReserveIdsRequest, SetAttrRequest, StatFsRequest, StatFsResponse, UnlinkRequest,
+    UnlinkResponse,
 };
+use ozone_proto::om::Status;
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
 
@@ -204,6 +207,23 @@ impl Namespace {
         whole(ask!(self.om, Commit, request)?.inode)
     }
 
+    /// Makes several changes as one command, in order. Each is made or refused on its own: how it went is
+    /// in the answer, in the same order.
+    pub async fn batch(&self, parts: Vec<BatchPart>) -> Result<Vec<Result<Inode>>> {
+        let count = parts.len();
+        let outcomes = ask!(self.om, Batch, BatchRequest { parts })?.outcomes;
+        if outcomes.len() != count {
+            return Err(ClientError::protocol("OM", "a batch was answered in part"));
+        }
+        Ok(outcomes.into_iter().map(outcome).collect())
+    }
+
+    /// Gets object ids for the session to give to what it creates, instead of those that it had.
+    pub async fn reserve_ids(&self, count: u64) -> Result<Range<u64>> {
+        let answer = ask!(self.om, ReserveIds, ReserveIdsRequest { count })?;
+        Ok(answer.first..answer.first + answer.count)
+    }
+
     /// Gets blocks to write to. Up to `count`, at least one.
     pub async fn allocate_blocks(
         &self,
@@ -251,6 +271,17 @@ pub fn dir_of(inode: &Inode) -> Result<DirRef> {
 pub fn place_of(inode: &Inode) -> Result<&InodeRef> {
     let missing = || ClientError::protocol("OM", "an inode without its place");
     inode.r#ref.as_ref().ok_or_else(missing)
+}
+
+/// How one part of a batch went.
+fn outcome(outcome: BatchOutcome) -> Result<Inode> {
+    let status = i32::try_from(outcome.status).unwrap_or_default();
+    match Status::try_from(status) {
+        Ok(Status::Ok) => whole(outcome.inode),
+        Ok(Status::SessionExpired) => Err(ClientError::SessionExpired),
+        Ok(status) => Err(ClientError::om(status, outcome.message)),
+        Err(_) => Err(ClientError::protocol("OM", outcome.message)),
+    }
 }
 
 fn whole(inode: Option<Inode>) -> Result<Inode> {

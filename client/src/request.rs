@@ -45,5 +45,7 @@ pub(crate) fn type_of(body: &Body) -> Type {
         Body::ReleaseBlocks(_) => Type::ReleaseBlocks,
         Body::RenewLeases(_) => Type::RenewLeases,
         Body::Fold(_) => Type::Fold,
+        Body::Batch(_) => Type::Batch,
+        Body::ReserveIds(_) => Type::ReserveIds,
     }
 }

@@ -142,12 +142,13 @@ impl Session {
         Ok(())
     }
 
-    /// Renews what the session may believe, acknowledging changes up to `seen`. Answered when there are
-    /// changes to hear of, or after a while.
-    pub async fn renew_leases(&self, seen: u64) -> Result<RenewLeasesResponse> {
+    /// Renews what the session may believe, acknowledging changes up to `seen`, and asks for the `wanted`
+    /// buckets. Answered when there are changes to hear of, or after a while.
+    pub async fn renew_leases(&self, seen: u64, wanted: Vec<u64>) -> Result<RenewLeasesResponse> {
         let request = RenewLeasesRequest {
             session: self.id,
             seen,
+            wanted,
         };
         match self
             .om

@@ -47,6 +47,15 @@ pub struct Known {
     pub valid: Duration,
 }
 
+/// When bytes were written that are not in the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenAt {
+    /// The time that the file shows for it, which a program may have set since.
+    pub mtime_ns: u64,
+    /// The time of the last write.
+    pub ctime_ns: u64,
+}
+
 impl Attr {
     /// The attributes in a row.
     pub fn of(ino: u64, row: &InodeRow) -> Self {
@@ -67,15 +76,15 @@ impl Attr {
         }
     }
 
-    /// Adds what was written and is not in the row: the file reaches to `end`, was written at
-    /// `mtime_ns` and holds up to `bytes` more.
-    pub fn grow(&mut self, end: u64, mtime_ns: Option<u64>, bytes: u64) {
+    /// Adds what was written and is not in the row: the file reaches to `end`, has these times and holds
+    /// up to `bytes` more.
+    pub fn grow(&mut self, end: u64, times: Option<WrittenAt>, bytes: u64) {
         self.size = self.size.max(end);
-        let Some(mtime_ns) = mtime_ns.map(signed) else {
+        let Some(times) = times else {
             return;
         };
-        self.mtime_ns = mtime_ns;
-        self.ctime_ns = self.ctime_ns.max(mtime_ns);
+        self.mtime_ns = signed(times.mtime_ns);
+        self.ctime_ns = self.ctime_ns.max(signed(times.ctime_ns));
         let most = self.size.div_ceil(SECTOR).max(self.blocks);
         self.blocks = (self.blocks + bytes.div_ceil(SECTOR)).min(most);
     }
@@ -103,7 +112,11 @@ mod tests {
         let mut attr = Attr::of(3, &row);
         attr.grow(0, None, 0);
         assert_eq!((attr.size, attr.mtime_ns, attr.blocks), (10, 5, 1));
-        attr.grow(2000, Some(8), 1990);
+        let times = WrittenAt {
+            mtime_ns: 8,
+            ctime_ns: 8,
+        };
+        attr.grow(2000, Some(times), 1990);
         assert_eq!(
             (attr.size, attr.mtime_ns, attr.ctime_ns, attr.blocks),
             (2000, 8, 9, 4)

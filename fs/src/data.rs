@@ -12,6 +12,7 @@ use std::time::Duration;
 use ozone_client::{FileReader, FileWriter};
 use parking_lot::Mutex;
 
+use crate::attr::WrittenAt;
 use crate::errno::FsError;
 use crate::inode::Version;
 use crate::vfs::dirty::{DirtyMap, Piece};
@@ -44,8 +45,11 @@ pub(crate) struct Pending {
     dirty: DirtyMap,
     /// Handed to the writer, not committed.
     in_flight: DirtyMap,
-    /// Time of the last write, 0 when nothing is pending.
+    /// Time of the last write, and what a program has set for it since.
+    written_ns: u64,
     mtime_ns: u64,
+    /// Whether a close left it to the background to commit.
+    left: bool,
     /// When the oldest dirty byte was written, in monotonic time.
     since: Option<Duration>,
     /// Whether a task hands long runs to the writer.
@@ -89,9 +93,30 @@ impl Pending {
         self.dirty.end().max(self.in_flight.end())
     }
 
-    /// Time of the last write that is not committed.
-    pub(crate) fn mtime_ns(&self) -> Option<u64> {
-        (!self.is_clean()).then_some(self.mtime_ns)
+    /// Times of what is not committed.
+    pub(crate) fn times(&self) -> Option<WrittenAt> {
+        (!self.is_clean()).then_some(WrittenAt {
+            mtime_ns: self.mtime_ns,
+            ctime_ns: self.written_ns,
+        })
+    }
+
+    /// What was written before shows this time when it is committed.
+    pub(crate) fn set_mtime(&mut self, mtime_ns: u64) {
+        self.mtime_ns = mtime_ns;
+    }
+
+    /// Leaves up to `most` bytes, none of which are on their way, to the background to commit. False
+    /// when there is more.
+    pub(crate) fn leave(&mut self, most: usize) -> bool {
+        let small = self.in_flight.is_empty() && self.dirty.bytes() <= most;
+        self.left = small && !self.is_clean();
+        small
+    }
+
+    /// Whether a close left it to the background to commit.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left
     }
 
     /// When the oldest byte was written that nobody has handed on.
@@ -104,7 +129,7 @@ impl Pending {
         let first = self.is_clean();
         let (offset, data) = piece;
         let replaced = self.dirty.insert(offset, data);
-        self.mtime_ns = wall_ns;
+        (self.mtime_ns, self.written_ns) = (wall_ns, wall_ns);
         self.since.get_or_insert(now);
         let pump = !self.pumping && self.dirty.run_at(offset, RUN) >= RUN;
         self.pumping |= pump;
@@ -139,6 +164,7 @@ impl Pending {
     pub(crate) fn take_all(&mut self) -> (Vec<Piece>, usize) {
         let pieces = self.dirty.take_all();
         self.since = None;
+        self.left = false;
         let replaced = self.fly(&pieces);
         if self.broken {
             return (self.in_flight.all(), replaced);
@@ -172,6 +198,13 @@ impl Pending {
         self.failures += 1;
         self.failure = Some(error);
         self.committed()
+    }
+
+    /// Nobody can see the file any more: nothing of it is to be committed. Returns the bytes that are no
+    /// longer held.
+    pub(crate) fn abandon(&mut self) -> usize {
+        let dirty: usize = self.take_all().1;
+        dirty + self.committed()
     }
 
     /// Failures so far: a handle that has seen fewer has one to report.
@@ -276,10 +309,10 @@ mod tests {
         assert_eq!(pending.since(), None);
         write(&mut pending, 0, "a");
         assert_eq!(pending.since(), Some(Duration::from_secs(1)));
-        assert_eq!(pending.mtime_ns(), Some(7));
+        assert_eq!(pending.times().map(|t| t.mtime_ns), Some(7));
         pending.take_all();
         assert_eq!(pending.since(), None);
         pending.committed();
-        assert_eq!(pending.mtime_ns(), None);
+        assert_eq!(pending.times(), None);
     }
 }

@@ -457,9 +457,14 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    /// Names are durable when the call that made them returns.
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        reply.ok();
+        let vfs = self.vfs.clone();
+        self.run(
+            "fsyncdir",
+            reply,
+            async move { vfs.fsync_dir().await },
+            |reply, ()| reply.ok(),
+        );
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {

@@ -96,9 +96,21 @@ struct Node {
     leased: u64,
     /// Epoch of the last change of which the row is not known to tell.
     doubted: u64,
+    /// Changes of this mount that are in the row and not answered by the namespace.
+    waiting: u32,
+    /// Whether the namespace has not been sent what makes this inode.
+    unborn: bool,
+    /// Whether an answer was dropped because of changes that wait.
+    missed: bool,
 }
 
 impl Node {
+    /// Whether an answer may replace the row. One that does not tell of what waits may not.
+    fn takes_answers(&mut self) -> bool {
+        self.missed |= self.waiting > 0;
+        self.waiting == 0
+    }
+
     /// Believes the row, if the answer that it came with was leased and nothing came in between.
     fn believe(&mut self, leased: bool, asked: Asked) {
         if leased && self.doubted <= asked.epoch {
@@ -123,6 +135,9 @@ impl Inode {
             cached: None,
             leased: 0,
             doubted: 0,
+            waiting: 0,
+            unborn: false,
+            missed: false,
         };
         Self {
             id,
@@ -221,6 +236,9 @@ impl Inode {
     pub(crate) fn heard(&self, found: wire::Inode, asked: Asked) {
         let Some(row) = found.row else { return };
         let mut node = self.node.lock();
+        if !node.takes_answers() {
+            return;
+        }
         let known = node.row.update_id;
         if row.update_id > known || (row.update_id == known && node.changed <= asked.epoch) {
             node.row = row;
@@ -233,9 +251,68 @@ impl Inode {
         let Some(row) = found.row else { return };
         let mut node = self.node.lock();
         node.changed = self.leases.next_epoch();
-        if row.update_id >= node.row.update_id {
+        if node.takes_answers() && row.update_id >= node.row.update_id {
             node.row = row;
             node.believe(found.leased, asked);
+        }
+    }
+
+    /// Makes a change in memory, of which the namespace is told later.
+    pub(crate) fn change_first(&self, change: impl FnOnce(&mut wire::InodeRow)) {
+        let mut node = self.node.lock();
+        change(&mut node.row);
+        node.waiting += 1;
+        node.changed = self.leases.next_epoch();
+    }
+
+    /// This inode is made in memory; the namespace hears of it later.
+    pub(crate) fn begin(&self) {
+        let mut node = self.node.lock();
+        node.waiting += 1;
+        node.unborn = true;
+    }
+
+    /// What makes this inode is sent now. Returns whether the namespace is to take it for open; if not,
+    /// nothing of it has to be released.
+    pub(crate) fn born(&self) -> bool {
+        let mut node = self.node.lock();
+        node.unborn = false;
+        node.held = node.handles > 0;
+        node.held
+    }
+
+    /// Whether the namespace has not been sent what makes this inode.
+    pub(crate) fn unborn(&self) -> bool {
+        self.node.lock().unborn
+    }
+
+    /// Whether the namespace has yet to be told, or to answer, of a change.
+    pub(crate) fn waits(&self) -> bool {
+        self.node.lock().waiting > 0
+    }
+
+    /// The namespace answered a change that was made here first: with the inode, if it is this one's,
+    /// as `asked` for then.
+    pub(crate) fn answered(&self, found: Option<wire::Inode>, asked: Asked) {
+        let mut node = self.node.lock();
+        node.waiting = node.waiting.saturating_sub(1);
+        if node.waiting > 0 {
+            return;
+        }
+        if std::mem::take(&mut node.missed) {
+            node.doubted = self.leases.next_epoch();
+            node.leased = 0;
+        }
+        let leased = found.as_ref().is_some_and(|found| found.leased);
+        if let Some(row) = found.and_then(|found| found.row)
+            && row.update_id >= node.row.update_id
+        {
+            // The kernel's pages of a file that was new are those of its first version.
+            if node.cached == Some(0) {
+                node.cached = Some(row.data_version);
+            }
+            node.row = row;
+            node.believe(leased, asked);
         }
     }
 
@@ -244,15 +321,15 @@ impl Inode {
         // Before the row: what is committed in between is then seen twice, not missed.
         let pending = self.data.get().map(|data| {
             let pending = data.pending.lock();
-            (pending.end(), pending.mtime_ns(), pending.bytes() as u64)
+            (pending.end(), pending.times(), pending.bytes() as u64)
         });
         let node = self.node.lock();
         let mut attr = Attr::of(self.id, &node.row);
         if node.nameless {
             attr.nlink = 0;
         }
-        if let Some((end, mtime_ns, bytes)) = pending {
-            attr.grow(end, mtime_ns, bytes);
+        if let Some((end, times, bytes)) = pending {
+            attr.grow(end, times, bytes);
         }
         attr
     }
@@ -280,6 +357,12 @@ impl Inode {
     /// Says which version the kernel's pages are of; `None`: of no single one.
     pub(crate) fn set_cached(&self, version: Option<u64>) {
         self.node.lock().cached = version;
+    }
+
+    /// Whether nobody can look at the file any more.
+    pub(crate) fn abandoned(&self) -> bool {
+        let node = self.node.lock();
+        node.nameless && node.handles == 0
     }
 
     /// One more handle, of which the namespace knows.
@@ -323,8 +406,14 @@ impl Inode {
     }
 
     fn unused(&self) -> bool {
+        // Before the row, as everywhere.
+        let pending = self.data_if_any();
+        if pending.is_some_and(|data| !data.pending.lock().is_clean()) {
+            return false;
+        }
         let node = self.node.lock();
-        node.lookups == 0 && node.handles == 0 && !node.held && self.id != ROOT
+        let known = node.lookups > 0 || node.handles > 0 || node.held || node.waiting > 0;
+        !known && self.id != ROOT
     }
 }
 

@@ -5,6 +5,7 @@
 //! together under a mount point: `/` lists volumes, `/vol` buckets, `/vol/bucket/…` what is inside.
 
 mod attr;
+mod backlog;
 mod data;
 mod errno;
 mod fuse;

@@ -23,6 +23,7 @@ pub(crate) enum Belief {
 /// Names of one directory; see the module.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
+    /// By name the inode, 0 for none.
     known: HashMap<Bytes, u64>,
     /// Whether there are no others.
     complete: bool,
@@ -39,6 +40,7 @@ impl Names {
             return Belief::Unknown;
         }
         match self.known.get(name) {
+            Some(0) => Belief::Nothing,
             Some(id) => Belief::Inode(*id),
             None if self.complete => Belief::Nothing,
             None => Belief::Unknown,
@@ -66,6 +68,11 @@ impl Names {
         true
     }
 
+    /// As [`learn`](Self::learn): nothing has the name.
+    pub(crate) fn learn_absence(&mut self, name: &[u8], asked: Asked) -> bool {
+        self.learn(name, 0, asked)
+    }
+
     fn start(&mut self, generation: u64) {
         self.known.clear();
         self.complete = false;
@@ -82,11 +89,6 @@ impl Names {
     pub(crate) fn doubt(&mut self, name: &[u8], epoch: u64) {
         self.remove(name, epoch);
         self.complete = false;
-    }
-
-    /// Whether an answer to a question that was `asked` then may still be believed.
-    pub(crate) fn believes(&self, asked: Asked) -> bool {
-        self.doubted <= asked.epoch
     }
 }
 
@@ -140,7 +142,7 @@ mod tests {
         let asked = leases.asked();
         names.doubt(b"a", leases.next_epoch());
         assert!(!names.learn(b"a", 7, asked));
-        assert!(!names.believes(asked));
+        assert!(!names.learn_absence(b"b", asked));
         assert_eq!(names.find(b"a", &leases), Belief::Unknown);
     }
 

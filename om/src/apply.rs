@@ -30,18 +30,61 @@ pub struct Asker {
 /// The rows that a batch of commands has changed so far.
 pub type Batched = Overlay<Arc<Db>>;
 
+/// What a command of the log gives to the operations in it.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Log index.
+    pub index: u64,
+    /// The leader's clock when it accepted the command, ns since the epoch.
+    pub time_ns: u64,
+    /// The leader's default for data of which neither request nor bucket say how it is kept.
+    pub default_replication: Option<Replication>,
+    /// Who asks.
+    pub asker: Asker,
+    /// The session in whose name it is asked, 0 for none.
+    pub session: u64,
+}
+
+impl Given {
+    /// Log time, milliseconds since the epoch.
+    pub fn time_ms(&self) -> i64 {
+        i64::try_from(self.time_ns / 1_000_000).unwrap_or(i64::MAX)
+    }
+
+    /// Applies one operation: its effects enter `rows`, or none of them when it fails. Returns with its
+    /// answer what sessions may have cached and is no longer so.
+    pub fn apply<T>(
+        &self,
+        rows: &mut Batched,
+        operation: impl FnOnce(&mut Apply<'_>) -> Result<T>,
+    ) -> Result<(T, Vec<Change>)> {
+        let mut apply = Apply {
+            rows: Overlay::new(&*rows),
+            index: self.index,
+            time_ns: self.time_ns,
+            given: self,
+            inline_values: 0,
+            changes: Vec::new(),
+        };
+        let answer = operation(&mut apply)?;
+        let changes = apply.changes;
+        rows.apply(apply.rows.into_batch());
+        Ok((answer, changes))
+    }
+}
+
 /// The world of one operation that is being applied.
 pub struct Apply<'a> {
     /// Rows as of this operation, over the effects of those before it. Thrown away if it fails.
     pub rows: Overlay<&'a Batched>,
     /// Log index: the update id of every row that the operation writes.
     pub index: u64,
-    /// The leader's clock when it accepted the operation, ns since the epoch.
+    /// When the operation was made, ns since the epoch: what inodes are stamped with.
     pub time_ns: u64,
-    /// The leader's default for data of which neither request nor bucket say how it is kept.
-    pub default_replication: Option<Replication>,
-    /// Who asks.
-    pub asker: Asker,
+    /// The command that the operation is in, with time as the log has it.
+    pub given: &'a Given,
+    /// Inline values filed under the command's index so far: the number of the next.
+    pub inline_values: u64,
     /// What sessions may have cached and is no longer so.
     pub changes: Vec<Change>,
 }
@@ -63,9 +106,9 @@ impl Rows for Apply<'_> {
 }
 
 impl Apply<'_> {
-    /// Milliseconds since the epoch.
+    /// Log time, milliseconds since the epoch: what the OM's own deadlines count from.
     pub fn time_ms(&self) -> i64 {
-        i64::try_from(self.time_ns / 1_000_000).unwrap_or(i64::MAX)
+        self.given.time_ms()
     }
 
     /// Writes a row.
@@ -85,6 +128,11 @@ impl Apply<'_> {
 
     /// A new object id: from 2, never reused.
     pub fn next_id(&mut self) -> Result<u64> {
+        self.next_ids(1)
+    }
+
+    /// `count` new object ids; the first of them.
+    pub fn next_ids(&mut self, count: u64) -> Result<u64> {
         let next = match self.get_raw(tables::META, tables::NEXT_ID_KEY)? {
             None => 2,
             Some(bytes) => u64::from_be_bytes(
@@ -93,13 +141,13 @@ impl Apply<'_> {
                     .map_err(|_| OmError::Storage("metaTable: bad id counter".into()))?,
             ),
         };
-        if next >= 1 << 48 {
+        if next.saturating_add(count) > 1 << 48 {
             return Err(OmError::Storage("object ids are used up".into()));
         }
         self.put_raw(
             tables::META,
             tables::NEXT_ID_KEY,
-            (next + 1).to_be_bytes().to_vec(),
+            (next + count).to_be_bytes().to_vec(),
         );
         Ok(next)
     }
@@ -126,7 +174,7 @@ impl Apply<'_> {
         self.changes.push(Change {
             object_id: namespace::id_of(dir),
             name: name.to_vec().into(),
-            gone: false,
+            ..Default::default()
         });
     }
 
@@ -181,22 +229,18 @@ impl Apply<'_> {
         );
     }
 
-    /// The directory as the operation leaves it, for the answer.
-    pub fn after(&self, dir: &DirRef) -> Result<Option<Inode>> {
-        let row = namespace::directory(self, dir)?.row;
-        Ok(Some(Inode {
-            row: Some(row),
-            ..Default::default()
-        }))
-    }
-
     /// A change among the names of `dir`: its times move, and `subdirectories` are added to its links.
-    pub fn touch_directory(&mut self, dir: &DirRef, subdirectories: i32) -> Result<()> {
+    /// The directory's row as it is now, for the answer.
+    pub fn touch_directory(&mut self, dir: &DirRef, subdirectories: i32) -> Result<InodeRow> {
         let Found { slot, mut row } = namespace::directory(self, dir)?;
+        row.version = ROW_VERSION;
+        row.update_id = self.index;
         row.mtime_ns = self.time_ns;
         row.ctime_ns = self.time_ns;
         row.nlink = row.nlink.saturating_add_signed(subdirectories);
-        self.store(&slot, &row)
+        self.inode_changed(row.object_id);
+        self.store_unchanged(&slot, row.clone())?;
+        Ok(row)
     }
 
     /// Accounts for names and bytes that came into or left the bucket of `dir`.
@@ -215,4 +259,12 @@ impl Apply<'_> {
         self.put_bucket(&row);
         Ok(())
     }
+}
+
+/// How a directory is told to a client that has just changed its names: without its place.
+pub fn placeless(row: InodeRow) -> Option<Inode> {
+    Some(Inode {
+        row: Some(row),
+        ..Default::default()
+    })
 }

@@ -7,8 +7,13 @@
 //!
 //! Leases are by object id: of a file its attributes and content, of a directory also its names. They are
 //! not taken back: a session hears of each change and asks anew for what it needs.
+//!
+//! A session may also have a bucket to itself. Then nobody else looks at anything in it or changes it
+//! before the session has said that it has sent what it made there in its own memory.
 
 mod answers;
+mod entered;
+mod exclusive;
 mod holder;
 mod stripes;
 
@@ -23,8 +28,11 @@ use ozone_common::clock::Clock;
 use ozone_proto::namespace::{Change, RenewLeasesRequest, RenewLeasesResponse};
 use tokio::sync::watch;
 
+use crate::leases::exclusive::Exclusive;
 use crate::leases::holder::Holder;
 use crate::leases::stripes::Stripes;
+
+pub use crate::leases::entered::Entered;
 
 /// How long a session may believe what it was told after it last renewed. The design says 2 s; half of
 /// that halves the wait of a writer for a mount that died, and of the first write after a crash.
@@ -47,6 +55,7 @@ pub struct Leases {
     /// Counts changes.
     changes: AtomicU64,
     stripes: Stripes,
+    exclusive: Exclusive,
     /// What an earlier leader may have granted.
     earlier: watch::Sender<Earlier>,
     /// First number of the changes that this leader tells sessions of.
@@ -69,6 +78,7 @@ impl Leases {
             sessions: DashMap::new(),
             changes: AtomicU64::new(1),
             stripes: Stripes::new(),
+            exclusive: Exclusive::default(),
             earlier: watch::Sender::new(Earlier::default()),
             first: AtomicU64::new(1),
         }
@@ -78,6 +88,7 @@ impl Leases {
     pub fn take_over(&self, sessions: &[u64], since: Duration) {
         self.holders.clear();
         self.sessions.clear();
+        self.exclusive.all_lost();
         // Above what any earlier leader has numbered.
         self.first.store(self.clock.wall_ns(), Ordering::Release);
         self.earlier.send_replace(Earlier {
@@ -93,6 +104,8 @@ impl Leases {
         }
         self.heard_of(session);
         self.drop_holdings(session);
+        let now = self.clock.monotonic();
+        self.exclusive.session_closed(session, now);
     }
 
     /// `session` is known not to believe what an earlier leader said.
@@ -103,26 +116,50 @@ impl Leases {
 
     /// Answers a renewal, when there is something to tell or after [`HOLD`].
     pub async fn renew(&self, request: &RenewLeasesRequest) -> RenewLeasesResponse {
-        let first = self.first.load(Ordering::Acquire);
-        let entry = self.sessions.entry(request.session);
-        let holder = entry
-            .or_insert_with(|| Arc::new(Holder::new(first)))
-            .clone();
-        if request.seen >= first {
-            self.heard_of(request.session);
+        let session = request.session;
+        let now = self.clock.monotonic();
+        let holder = self.renewed(session, request.seen, now);
+        if !self.give(session, &request.wanted, now) {
+            tokio::select! {
+                () = holder.something_to_tell() => {}
+                () = self.clock.sleep(HOLD) => {}
+            }
         }
-        holder.renew(self.clock.monotonic(), request.seen);
-        tokio::select! {
-            () = holder.something_to_tell() => {}
-            () = self.clock.sleep(HOLD) => {}
-        }
+        // In this order: a bucket that is recalled meanwhile is left out before it is told of.
         let told = holder.tell();
+        let exclusive = self.exclusive.owned(session, told.everything);
         RenewLeasesResponse {
             seq: told.seq,
             changes: told.changes,
-            everything: told.everything,
+            everything: told.everything.is_some(),
             lease_ms: u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX),
+            exclusive,
         }
+    }
+
+    /// `session` lives at `now` and has heard of changes up to `seen`.
+    fn renewed(&self, session: u64, seen: u64, now: Duration) -> Arc<Holder> {
+        let first = self.first.load(Ordering::Acquire);
+        let entry = self.sessions.entry(session);
+        let holder = entry
+            .or_insert_with(|| Arc::new(Holder::new(first)))
+            .clone();
+        if seen >= first {
+            self.heard_of(session);
+        }
+        if holder.has_forgotten(seen) {
+            self.drop_holdings(session);
+            holder.dropped();
+        }
+        if holder.renew(now, seen) {
+            self.exclusive.lost(session);
+        }
+        self.exclusive.heard(session, seen);
+        holder
+    }
+
+    fn holder(&self, session: u64) -> Option<Arc<Holder>> {
+        self.sessions.get(&session).map(|h| h.value().clone())
     }
 
     /// The sessions that may believe something about an inode.
@@ -137,14 +174,14 @@ impl Leases {
     }
 
     /// Lets `session` believe what it is told of `objects`, as looked up after `moment`. False when it
-    /// must not: it does not renew, or something has changed meanwhile.
+    /// must not: it does not renew, has to start anew, or something has changed meanwhile.
     pub fn grant(&self, session: u64, moment: Moment, objects: &[u64]) -> bool {
-        let Some(holder) = self.sessions.get(&session).map(|h| h.value().clone()) else {
+        let Some(holder) = self.holder(session) else {
             return false;
         };
-        if !holder.alive(self.clock.monotonic()) {
+        let Some(start) = holder.start(self.clock.monotonic()) else {
             return false;
-        }
+        };
         let mut new = 0;
         for object in objects {
             let mut held = self.holders.entry(*object).or_default();
@@ -154,7 +191,9 @@ impl Leases {
             }
         }
         if holder.count(new) > MOST {
-            self.start_anew(session, &holder);
+            holder.start_anew();
+        }
+        if holder.start(self.clock.monotonic()) != Some(start) {
             return false;
         }
         // A change that does not find the session among the holders has been counted by now.
@@ -169,11 +208,6 @@ impl Leases {
             held.retain(|s| *s != session);
             !held.is_empty()
         });
-    }
-
-    fn start_anew(&self, session: u64, holder: &Holder) {
-        self.drop_holdings(session);
-        holder.forget_everything();
     }
 
     /// Tells everybody but `by` of changes that were applied, and waits until they have heard.
@@ -203,24 +237,34 @@ impl Leases {
             })
         });
         join_all(waits).await;
-        self.earlier_leases_end().await;
+        self.earlier_leases_end(by).await;
     }
 
-    /// Waits until nobody can believe what an earlier leader said.
-    async fn earlier_leases_end(&self) {
-        let (until, none) = {
-            let earlier = self.earlier.borrow();
-            (earlier.until, earlier.sessions.is_empty())
-        };
-        let left = until.saturating_sub(self.clock.monotonic());
-        if none || left.is_zero() {
+    /// Whether nobody but `session` can believe what an earlier leader said.
+    fn earlier_ended(&self, session: u64) -> bool {
+        let earlier = self.earlier.borrow();
+        earlier.only(session) || self.clock.monotonic() >= earlier.until
+    }
+
+    /// Waits for that.
+    async fn earlier_leases_end(&self, session: u64) {
+        if self.earlier_ended(session) {
             return;
         }
+        let until = self.earlier.borrow().until;
+        let left = until.saturating_sub(self.clock.monotonic());
         let mut watching = self.earlier.subscribe();
         tokio::select! {
             () = self.clock.sleep(left) => {}
-            _ = watching.wait_for(|earlier| earlier.sessions.is_empty()) => {}
+            _ = watching.wait_for(|earlier| earlier.only(session)) => {}
         }
+    }
+}
+
+impl Earlier {
+    /// Whether there is nobody but `session`.
+    fn only(&self, session: u64) -> bool {
+        self.sessions.iter().all(|known| *known == session)
     }
 }
 

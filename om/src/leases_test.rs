@@ -16,13 +16,27 @@ fn change() -> Vec<Change> {
     }]
 }
 
-async fn renew(
+pub(super) async fn renew(
     leases: &Leases,
     clock: &ManualClock,
     session: u64,
     seen: u64,
 ) -> RenewLeasesResponse {
-    let request = RenewLeasesRequest { session, seen };
+    renew_wanting(leases, clock, session, seen, &[]).await
+}
+
+pub(super) async fn renew_wanting(
+    leases: &Leases,
+    clock: &ManualClock,
+    session: u64,
+    seen: u64,
+    wanted: &[u64],
+) -> RenewLeasesResponse {
+    let request = RenewLeasesRequest {
+        session,
+        seen,
+        wanted: wanted.to_vec(),
+    };
     let mut answer = Box::pin(leases.renew(&request));
     match poll!(&mut answer) {
         Poll::Ready(answer) => answer,
@@ -33,13 +47,13 @@ async fn renew(
     }
 }
 
-fn leases() -> (Arc<ManualClock>, Leases) {
+pub(super) fn leases() -> (Arc<ManualClock>, Leases) {
     let clock = Arc::new(ManualClock::new(1_000_000));
     (clock.clone(), Leases::new(clock))
 }
 
 /// A session that has heard that it starts from nothing; the number it acknowledges.
-async fn attach(leases: &Leases, clock: &ManualClock, session: u64) -> u64 {
+pub(super) async fn attach(leases: &Leases, clock: &ManualClock, session: u64) -> u64 {
     let first = renew(leases, clock, session, 0).await;
     assert!(first.everything);
     let quiet = renew(leases, clock, session, first.seq).await;
@@ -140,4 +154,28 @@ async fn too_many_changes_become_one() {
     assert!(told.everything && told.changes.is_empty());
     renew(&leases, &clock, 7, told.seq).await;
     changing.await;
+}
+
+#[tokio::test]
+async fn who_starts_anew_is_waited_for_until_it_has_forgotten() {
+    let (clock, leases) = leases();
+    let seen = attach(&leases, &clock, 7).await;
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+    leases.holder(7).unwrap().start_anew();
+    assert!(!leases.grant(7, leases.moment(), &[FILE]));
+    let mut changing = Box::pin(leases.changed(change(), 8));
+    assert!(poll!(&mut changing).is_pending(), "it believes yet");
+    let told = renew(&leases, &clock, 7, seen).await;
+    assert!(told.everything);
+    renew(&leases, &clock, 7, told.seq).await;
+    assert!(poll!(&mut changing).is_ready());
+    assert!(leases.holders(FILE).next().is_none());
+    assert!(leases.grant(7, leases.moment(), &[FILE]));
+}
+
+#[tokio::test]
+async fn a_change_does_not_wait_for_what_its_author_believes_from_an_earlier_leader() {
+    let (clock, leases) = leases();
+    leases.take_over(&[7], clock.monotonic());
+    assert!(poll!(Box::pin(leases.changed(change(), 7))).is_ready());
 }

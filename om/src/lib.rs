@@ -33,6 +33,7 @@ pub mod state_machine;
 pub mod store;
 pub mod tables;
 pub mod tokens;
+pub mod touched;
 pub mod unlink;
 
 pub use error::{OmError, Result};

@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ozone_common::disk::Disk;
 use ozone_common::worker::{Next, WorkError, Worker};
+use ozone_proto::namespace::BatchPart;
+use ozone_proto::namespace::batch_part::Change;
 use ozone_proto::om::Status;
 use ozone_proto::om::om_request::Body;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +50,11 @@ fn takes_room(body: &Body) -> bool {
             | Body::Link(_)
             | Body::Commit(_)
             | Body::AllocateBlocks(_)
-    )
+    ) || matches!(body, Body::Batch(batch) if batch.parts.iter().any(part_takes_room))
+}
+
+fn part_takes_room(part: &BatchPart) -> bool {
+    matches!(part.change, Some(Change::Create(_) | Change::Commit(_)))
 }
 
 /// Looks at the disks.
@@ -93,6 +99,8 @@ impl Worker for RoomWatch {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use ozone_proto::namespace::BatchRequest;
+
     use super::*;
 
     #[test]
@@ -102,6 +110,17 @@ mod tests {
         room.low.store(true, Ordering::Relaxed);
         let refused = room.check(&Body::Create(Default::default())).unwrap_err();
         assert!(refused.to_string().contains("space"), "{refused}");
+        let batch = |change| {
+            let part = BatchPart {
+                change: Some(change),
+                ..Default::default()
+            };
+            Body::Batch(BatchRequest { parts: vec![part] })
+        };
+        let creates = batch(Change::Create(Default::default()));
+        room.check(&creates).unwrap_err();
+        room.check(&batch(Change::SetAttr(Default::default())))
+            .unwrap();
         room.check(&Body::Unlink(Default::default())).unwrap();
         room.check(&Body::DeleteKeyRequest(Default::default()))
             .unwrap();

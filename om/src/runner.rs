@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ozone_common::request::proceed;
+use ozone_proto::namespace::batch_part::Change as Part;
 use ozone_proto::namespace::{
-    CloseSessionRequest, DropOrphansRequest, KeepAliveRequest, KeepAliveResponse, OpenRequest,
-    ReleaseRequest, ReleaseResponse, RenewLeasesRequest, RenewLeasesResponse,
+    CloseSessionRequest, CreateRequest, DropOrphansRequest, Inode, KeepAliveRequest,
+    KeepAliveResponse, OpenRequest, ReleaseRequest, ReleaseResponse, RenewLeasesRequest,
+    RenewLeasesResponse,
 };
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -17,10 +19,11 @@ use ozone_proto::om::{
 
 use crate::error::{OmError, Result, refuse};
 use crate::leader::{Leader, session_of};
+use crate::leases::{Entered, Moment};
 use crate::reads::{self, Answer};
 use crate::rows::Rows;
 use crate::state_machine::{call_of, response};
-use crate::{ops, services, tables, unlink};
+use crate::{ops, services, tables, touched, unlink};
 
 /// Answers requests.
 pub struct Runner {
@@ -65,16 +68,38 @@ impl Runner {
         if !self.leader.group.is_leader() {
             return Err(self.not_leader());
         }
+        let entered = self.enter(body, session_of(request)).await?;
         if ops::is_change(body) {
-            return self.change(request).await;
+            return self.change(request, &entered).await;
         }
         let moment = self.leader.leases.moment();
         let mut reply = self.read(body).await?;
-        let session = session_of(request);
-        self.leader
-            .leases
-            .grant_answer(session, moment, body, &mut reply);
+        self.lease(&entered, moment, body, &mut reply).await;
         Ok(response(request, Ok(reply)))
+    }
+
+    /// Waits until no other session has a bucket that the request touches to itself.
+    async fn enter(&self, body: &Body, session: u64) -> Result<Entered<'_>> {
+        let leases = &self.leader.leases;
+        let buckets = touched::buckets(body, &self.leader).await?;
+        Ok(match body {
+            // A new leader awaits what sessions hold back for as long as it keeps others out.
+            Body::Batch(_) => leases.enter_at_once(buckets, session).await,
+            _ => leases.enter(buckets, session).await,
+        })
+    }
+
+    /// Lets the asker believe the answer, which was looked up after `moment`.
+    async fn lease(&self, entered: &Entered<'_>, moment: Moment, asked: &Body, reply: &mut Reply) {
+        let (leases, session) = (&self.leader.leases, entered.session());
+        if session == 0 {
+            return;
+        }
+        let mut late = touched::told(reply);
+        late.retain(|bucket| !entered.holds(*bucket));
+        // Nobody has a bucket to itself while another believes something about it.
+        let _late = leases.enter_at_once(late, session).await;
+        leases.grant_answer(session, moment, asked, reply);
     }
 
     fn not_leader(&self) -> OmError {
@@ -83,8 +108,8 @@ impl Runner {
         }
     }
 
-    async fn change(&self, request: &OmRequest) -> Result<OmResponse> {
-        let session = session_of(request);
+    async fn change(&self, request: &OmRequest, entered: &Entered<'_>) -> Result<OmResponse> {
+        let session = entered.session();
         if let Some(answer) = call_of(request).and_then(|call| self.leader.state.replied(&call)) {
             return self.leader.settle(answer, session).await;
         }
@@ -104,9 +129,7 @@ impl Runner {
         };
         self.note(&request, &answer);
         if let (Some(body), Some(reply)) = (&request.body, &mut answer.body) {
-            self.leader
-                .leases
-                .grant_answer(session, moment, body, reply);
+            self.lease(entered, moment, body, reply).await;
         }
         Ok(answer)
     }
@@ -119,14 +142,14 @@ impl Runner {
                 opens.session_opened(r.session, self.leader.now());
             }
             (Some(Body::CloseSession(r)), Some(_)) => self.session_closed(r.session),
-            (Some(Body::Create(r)), Some(Reply::Create(reply))) if r.session != 0 => {
-                if let Some(id) = reply
-                    .inode
-                    .as_ref()
-                    .and_then(|i| i.row.as_ref())
-                    .map(|row| row.object_id)
-                {
-                    opens.opened(r.session, id);
+            (Some(Body::Create(r)), Some(Reply::Create(reply))) => {
+                self.made(r, reply.inode.as_ref());
+            }
+            (Some(Body::Batch(r)), Some(Reply::Batch(reply))) => {
+                for (part, outcome) in r.parts.iter().zip(&reply.outcomes) {
+                    if let Some(Part::Create(r)) = &part.change {
+                        self.made(r, outcome.inode.as_ref());
+                    }
                 }
             }
             (Some(Body::Rename(r)), Some(Reply::Rename(reply))) => {
@@ -138,6 +161,13 @@ impl Runner {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A session has what it made open, if it says so.
+    fn made(&self, request: &CreateRequest, inode: Option<&Inode>) {
+        if let Some(row) = inode.and_then(|inode| inode.row.as_ref()) {
+            self.leader.opens.opened(request.session, row.object_id);
         }
     }
 

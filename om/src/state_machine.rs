@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ozone_kv::{Overlay, WriteTarget};
+use ozone_kv::WriteTarget;
+use ozone_proto::om::om_request::Body;
 use ozone_proto::om::{OmRequest, OmResponse, Status};
 use ozone_raft::{ApplyBatch, Command, StateMachine, StateMachineError};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 
-use crate::apply::{Apply, Asker, Batched};
+use crate::apply::{Asker, Batched, Given};
 use crate::error::{OmError, Result};
+use crate::leader::session_of;
 use crate::ops;
 use crate::replies::{Call, Replies};
 use crate::store::{self, Store};
@@ -88,42 +90,22 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
     if let Some(answer) = call.as_ref().and_then(|c| replies.find(c)) {
         return Ok(answer);
     }
-    let context = request.context.as_ref();
-    let asker = Asker {
-        user: request
-            .user_info
-            .as_ref()
-            .map(|u| u.user_name().to_owned())
-            .unwrap_or_default(),
-        uid: context.map_or(0, |c| c.uid()),
-        gid: context.map_or(0, |c| c.gid()),
+    let given = given_by(&request, command.index);
+    let outcome = match &request.body {
+        Some(Body::Batch(batch)) => ops::batch::apply(batch, &given, rows),
+        _ => given.apply(rows, |apply| ops::apply(&request, apply)),
     };
-    let decided = request.decided.unwrap_or_default();
-    let mut apply = Apply {
-        rows: Overlay::new(&*rows),
-        index: command.index,
-        time_ns: decided.time_ns(),
-        default_replication: decided.replication,
-        asker,
-        changes: Vec::new(),
-    };
-    let outcome = ops::apply(&request, &mut apply);
-    let (time_ms, changes) = (apply.time_ms(), std::mem::take(&mut apply.changes));
-    let effects = apply.rows.into_batch();
-    match &outcome {
-        Ok(_) => rows.apply(effects),
+    let (outcome, changes) = match outcome {
+        Ok((reply, changes)) => (Ok(reply), changes),
         // A fault of this replica, not an outcome of the command.
-        Err(OmError::Storage(_)) => return outcome.map(|_| Bytes::new()),
-        Err(_) => {}
-    }
-    let changed = outcome.is_ok();
+        Err(fault @ OmError::Storage(_)) => return Err(fault),
+        Err(refusal) => (Err(refusal), Vec::new()),
+    };
     let mut answer = response(&request, outcome);
-    if changed {
-        answer.changes = changes;
-    }
+    answer.changes = changes;
     let answer = Bytes::from(answer.encode_to_vec());
     if let Some(call) = call {
-        let changes = replies.remember(&call, time_ms, answer.clone());
+        let changes = replies.remember(&call, given.time_ms(), answer.clone());
         rows.put(tables::REPLY.0, changes.put.0, changes.put.1);
         changes
             .delete
@@ -131,6 +113,24 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
             .for_each(|key| rows.delete(tables::REPLY.0, key));
     }
     Ok(answer)
+}
+
+/// What the operations of a command of the log are given.
+fn given_by(request: &OmRequest, index: u64) -> Given {
+    let context = request.context.as_ref();
+    let user = request.user_info.as_ref();
+    let decided = request.decided.unwrap_or_default();
+    Given {
+        index,
+        time_ns: decided.time_ns(),
+        default_replication: decided.replication,
+        asker: Asker {
+            user: user.map(|u| u.user_name().to_owned()).unwrap_or_default(),
+            uid: context.map_or(0, |c| c.uid()),
+            gid: context.map_or(0, |c| c.gid()),
+        },
+        session: session_of(request),
+    }
 }
 
 /// The response to a request.

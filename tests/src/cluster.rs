@@ -66,6 +66,7 @@ pub struct Cluster {
 struct Running {
     child: Child,
     om: String,
+    om_http: u16,
 }
 
 impl Cluster {
@@ -117,10 +118,12 @@ impl Cluster {
         let summary = read_summary(child.stdout.take().expect("a pipe"));
         let om = summary.iter().find_map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
-            (words.first() == Some(&"OM")).then(|| words[1].to_owned())
+            let web = words.get(2)?.strip_suffix("/health")?;
+            let port = web.rsplit(':').next()?.parse().ok()?;
+            (words[0] == "OM").then(|| (words[1].to_owned(), port))
         });
-        if let Some(om) = om {
-            self.running = Some(Running { child, om });
+        if let Some((om, om_http)) = om {
+            self.running = Some(Running { child, om, om_http });
             return Ok(());
         }
         // It ended, or takes too long.
@@ -209,6 +212,27 @@ impl Cluster {
     /// Where the OM answers.
     pub fn om_address(&self) -> &str {
         &self.running.as_ref().expect("the cluster runs").om
+    }
+
+    /// How many requests of this type the OM has answered with OK since it started.
+    pub fn om_requests(&self, op: &str) -> u64 {
+        let labels = [format!("op=\"{op}\""), "status=\"OK\"".to_owned()];
+        self.metric("om_requests_total", &labels)
+    }
+
+    /// A number that the cluster's processes tell of themselves, 0 when they do not.
+    pub fn metric(&self, name: &str, labels: &[String]) -> u64 {
+        let port = self.running.as_ref().expect("the cluster runs").om_http;
+        let (_, text) = crate::http::get(port, "/prom").expect("metrics");
+        let wanted = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| {
+                rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
+            })
+        };
+        let line = text.lines().find(wanted);
+        let number = line.and_then(|line| line.rsplit(' ').next());
+        number.map_or(0, |number| number.parse().expect("a number"))
     }
 
     /// Runs the binary against this cluster.

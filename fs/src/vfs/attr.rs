@@ -51,11 +51,14 @@ impl Vfs {
         changes: Changes,
     ) -> Result<Known> {
         let inode = self.inodes.get(ino)?;
+        let request = request(&inode, who, &changes)?;
+        if self.set_attr_later(who, &inode, &request) {
+            return Ok(self.known(&inode));
+        }
         if changes.size.is_some() || changes.mtime.is_some() {
             // What is pending would be committed later, and win.
             self.write_out(&inode).await;
         }
-        let request = request(&inode, who, &changes)?;
         self.apply(who, &inode, request).await?;
         Ok(self.known(&inode))
     }

@@ -25,7 +25,7 @@ impl Callers {
     }
 
     /// The namespace as user and primary group see it.
-    async fn namespace(&self, who: &Who) -> Namespace {
+    pub(crate) async fn namespace(&self, who: &Who) -> Namespace {
         let key = (who.uid, who.gid);
         if let Some(known) = self.known.get(&key) {
             return known.value().clone();
@@ -80,9 +80,19 @@ fn groups_of(status: &str) -> Vec<u32> {
 }
 
 impl Vfs {
+    /// Asks the namespace on behalf of `who`, once it has heard of everything that waits.
+    pub(crate) async fn act<T, F, Fut>(&self, who: &Who, call: F) -> Result<T>
+    where
+        F: Fn(Namespace) -> Fut,
+        Fut: Future<Output = Result<T, ClientError>>,
+    {
+        self.backlog.settle().await?;
+        self.ask(who, call).await
+    }
+
     /// Asks the namespace on behalf of `who`. A user whom the primary group does not get in is
     /// tried again with all groups of the process, which cost a look into `/proc`.
-    pub(crate) async fn act<T, F, Fut>(&self, who: &Who, call: F) -> Result<T>
+    pub(crate) async fn ask<T, F, Fut>(&self, who: &Who, call: F) -> Result<T>
     where
         F: Fn(Namespace) -> Fut,
         Fut: Future<Output = Result<T, ClientError>>,

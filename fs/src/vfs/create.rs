@@ -13,6 +13,7 @@ use crate::vfs::attr::Changes;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::open::Opened;
+use crate::vfs::write_back::Opening;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{CreateRequest, InodeKind, InodeRow, LinkRequest};
 
@@ -59,6 +60,9 @@ impl Vfs {
             exclusive: true,
             ..request(who, &parent, name, node)?
         };
+        if let Some(made) = self.make_later(who, &parent, &request, None) {
+            return made.map(|(known, _)| known);
+        }
         let _changing = Changing::new(&parent);
         let asked = parent.asked();
         let made = self
@@ -91,6 +95,15 @@ impl Vfs {
             session: session.id(),
             ..request(who, &parent, name, NewNode::of(InodeKind::File, mode))?
         };
+        let opening = Opening {
+            session: &session,
+            flags,
+        };
+        match self.make_later(who, &parent, &request, Some(opening)) {
+            Some(Ok((known, Some(opened)))) => return Ok((known, opened)),
+            Some(Err(error)) => return Err(error),
+            _ => {}
+        }
         let _changing = Changing::new(&parent);
         let asked = parent.asked();
         let made = self
@@ -149,6 +162,7 @@ impl Vfs {
     pub async fn link(&self, who: &Who, ino: u64, parent: u64, name: &[u8]) -> Result<Known> {
         check_name(name)?;
         let (inode, parent) = (self.inodes.get(ino)?, self.inodes.get(parent)?);
+        self.write_out_left(&inode).await;
         let request = LinkRequest {
             source: Some(inode.reference()),
             dir: Some(parent.children()),
@@ -181,6 +195,7 @@ fn request(who: &Who, parent: &Inode, name: &[u8], node: NewNode) -> Result<Crea
         symlink_target: node.target,
         exclusive: false,
         session: 0,
+        object_id: 0,
     })
 }
 

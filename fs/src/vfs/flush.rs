@@ -20,31 +20,35 @@ use crate::vfs::Vfs;
 use crate::vfs::dirty::Piece;
 use crate::wire;
 
-/// Written bytes are committed at about this age.
+/// Written bytes are committed, and what was made in memory is sent, at about this age.
 const AGE: Duration = Duration::from_secs(1);
 /// How often ages are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// Extents in one commit at most.
 const EXTENTS: usize = 4096;
-/// Files that are flushed at a time in the background.
+/// Files that are flushed at a time in the background, and of those that closes have left to it.
 const FLUSHING: usize = 8;
+const FLUSHING_SMALL: usize = 256;
 
 impl Vfs {
     /// fsync: everything that was written to the file before is durable and committed.
     pub async fn fsync(&self, handle: u64) -> Result<()> {
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
-        self.report(&file)
+        self.report(&file)?;
+        self.settle_inode(&file.inode).await
     }
 
     /// close(2) of one descriptor: as fsync, so that other clients see the data and the program
-    /// hears of failures.
+    /// hears of failures. Only little content, of which nobody else can know, may wait.
     pub async fn flush(&self, handle: u64) -> Result<()> {
         let file = self.handles.file(handle)?;
         if !file.writable {
             return Ok(());
         }
-        self.write_out(&file.inode).await;
+        if !self.leave_to_background(&file.inode) {
+            self.write_out(&file.inode).await;
+        }
         self.report(&file)
     }
 
@@ -71,12 +75,26 @@ impl Vfs {
         }
     }
 
+    /// Commits what a close has left to the background.
+    pub(crate) async fn write_out_left(&self, inode: &Inode) {
+        let left = |data: &FileData| data.pending.lock().is_left();
+        if inode.data_if_any().is_some_and(left) {
+            self.write_out(inode).await;
+        }
+    }
+
     async fn write_out_locked(
         &self,
         inode: &Inode,
         data: &FileData,
         writer: &mut Option<FileWriter>,
     ) {
+        if inode.abandoned() {
+            let freed = data.pending.lock().abandon();
+            self.budget.give(freed);
+            self.dirty.remove(&inode.id);
+            return;
+        }
         let mut outcome = self.send_and_commit(inode, data, writer).await;
         if let Err(error) = &outcome
             && (error.is(Errno::EIO) || error.is(Errno::ESTALE))
@@ -96,6 +114,12 @@ impl Vfs {
         self.budget.give(freed);
         self.dirty
             .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());
+        if !inode.is_open()
+            && let Some(writer) = writer.take()
+        {
+            writer.close().await;
+            self.inodes.drop_unused(inode.id);
+        }
     }
 
     /// Hands everything to the writer and commits what it made durable.
@@ -141,7 +165,8 @@ impl Vfs {
         data: &FileData,
         extents: Vec<wire::Extent>,
     ) -> Result<()> {
-        let mtime_ns = data.pending.lock().mtime_ns().unwrap_or_default();
+        let times = data.pending.lock().times();
+        let mtime_ns = times.map_or(0, |times| times.mtime_ns);
         for part in extents.chunks(EXTENTS) {
             let change = wire::CommitRequest {
                 extents: part.to_vec(),
@@ -179,6 +204,12 @@ impl Vfs {
         change.session = self.session().await?.id();
         // With nobody else's change in between, the kernel's pages are those of the new version.
         let (cached, asked) = (inode.cached(), inode.asked());
+        if let Some(answer) = self.commit_with_others(inode, &change) {
+            let found = answer.await.map_err(|_| Errno::EIO)??;
+            let version = found.row.as_ref().map(|row| row.data_version);
+            inode.set_cached(cached.and(version));
+            return Ok(());
+        }
         change.expected_data_version = cached;
         let mut answer = self.send_commit(inode, &change).await;
         let foreign =
@@ -255,14 +286,19 @@ impl Vfs {
 
     /// Flushes files with uncommitted data that `wanted` picks.
     pub(crate) async fn flush_dirty(&self, wanted: impl Fn(&Inode) -> bool) {
-        let files: Vec<_> = self
-            .dirty
-            .iter()
-            .map(|entry| entry.value().clone())
+        let files = self.dirty.iter().map(|entry| entry.value().clone());
+        let (small, large): (Vec<_>, Vec<_>) = files
             .filter(|inode| wanted(inode))
-            .collect();
-        stream::iter(&files)
-            .for_each_concurrent(FLUSHING, |inode| self.write_out(inode))
+            .partition(|inode| inode.data().pending.lock().is_left());
+        tokio::join!(
+            self.write_out_all(&small, FLUSHING_SMALL),
+            self.write_out_all(&large, FLUSHING)
+        );
+    }
+
+    async fn write_out_all(&self, files: &[Arc<Inode>], at_a_time: usize) {
+        stream::iter(files)
+            .for_each_concurrent(at_a_time, |inode| self.write_out(inode))
             .await;
     }
 
@@ -284,7 +320,11 @@ impl Vfs {
 pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = vfs.clock.sleep(TICK) => vfs.flush_aged().await,
+            () = vfs.clock.sleep(TICK) => {
+                vfs.flush_aged().await;
+                vfs.backlog.send_aged(AGE);
+                metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
+            }
             () = vfs.pressure.notified() => vfs.flush_dirty(|_| true).await,
             _ = stop.changed() => return,
         }

@@ -1,6 +1,7 @@
 //! Believing answers without asking again: the kernel may keep names and attributes as long as this
 //! mount's leases live. The namespace tells of every foreign change before it is acknowledged to whoever
-//! made it; what was believed is forgotten here and in the kernel, and then the change may go on.
+//! made it; what was believed is forgotten here and in the kernel, and then the change may go on. A bucket
+//! that this mount has to itself is given back in the same way: once everything that waits is sent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,6 +70,13 @@ impl Vfs {
 
     /// Forgets what somebody else has changed, here and in the kernel.
     async fn hear(&self, news: &RenewLeasesResponse) {
+        let kept: &[u64] = if news.everything {
+            &[]
+        } else {
+            &news.exclusive
+        };
+        // Before anything is forgotten: it may be all that tells of what waits.
+        self.surrender(&self.backlog.held_but(kept)).await;
         if news.everything {
             self.leases.forget_everything();
             // The kernel was told to believe things until then at most.
@@ -79,6 +87,9 @@ impl Vfs {
         }
         let mut directories = BTreeSet::new();
         for change in &news.changes {
+            if change.recall {
+                continue;
+            }
             if change.name.is_empty() {
                 self.inodes.doubt(change.object_id);
             } else if let Some(dir) = self.inodes.peek(change.object_id) {
@@ -88,7 +99,8 @@ impl Vfs {
             }
         }
         if let Some(kernel) = self.kernel.get().cloned() {
-            let changes = news.changes.clone();
+            let changes = news.changes.iter().filter(|change| !change.recall);
+            let changes: Vec<Change> = changes.cloned().collect();
             let forgetting = tokio::task::spawn_blocking(move || forget(&*kernel, &changes));
             self.unless_in_use(forgetting, &directories).await;
         }
@@ -161,7 +173,7 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
         let session = vfs.session_as_it_is();
         let sent = vfs.now();
         let answer = tokio::select! {
-            answer = session.renew_leases(seen) => answer,
+            answer = session.renew_leases(seen, vfs.backlog.wanted()) => answer,
             _ = stop.changed() => return,
         };
         match answer {
@@ -169,6 +181,9 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
                 vfs.hear(&news).await;
                 vfs.leases
                     .renewed(sent + Duration::from_millis(news.lease_ms));
+                if !news.everything {
+                    vfs.backlog.hold(&news.exclusive);
+                }
                 seen = news.seq;
             }
             Err(ClientError::SessionExpired) => {

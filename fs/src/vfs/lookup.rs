@@ -43,14 +43,17 @@ impl Vfs {
         if let Some(looked) = self.remembered(&parent, name) {
             return Ok(looked);
         }
+        if parent.waits() {
+            self.backlog.settle().await?;
+        }
         let (dir, asked) = (parent.children(), parent.asked());
         let found = self
-            .act(who, |ns| async move { ns.find(dir, name).await })
+            .ask(who, |ns| async move { ns.find(dir, name).await })
             .await?;
         match found {
             Found::Inode(found) => self.looked(&parent, name, *found, asked).map(Looked::Inode),
             Found::Nothing { leased } => {
-                let believed = leased && parent.names().lock().believes(asked);
+                let believed = leased && parent.names().lock().learn_absence(name, asked);
                 Ok(Looked::Nothing(self.valid(believed)))
             }
         }
@@ -120,7 +123,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// Asks for something of an inode by its place. When it is not there because a rename by this
+    /// Asks for something of an inode by its place, once the namespace has heard of everything that
+    /// waits. When it is not there because a rename by this
     /// mount is on its way, asks again when that is done.
     pub(crate) async fn at_place<T, E, F, Fut>(&self, inode: &Inode, ask: F) -> Result<T>
     where
@@ -128,6 +132,7 @@ impl Vfs {
         Fut: Future<Output = Result<T, E>>,
         FsError: From<E>,
     {
+        self.backlog.settle().await?;
         loop {
             let place = inode.reference();
             let error = match ask(place.clone()).await {

@@ -2,9 +2,10 @@
 //! results. [`crate::fuse`] drives it from `/dev/fuse`; anything else may drive it as well.
 //!
 //! What it promises: names and attributes are the namespace's at the time of the call, asked for or
-//! believed by a lease; a write is
-//! seen by every later read through this mount, is committed by `fsync` and by `flush` (close), and
-//! after about a second in any case; a failure to commit is told once to each handle of the file.
+//! believed by a lease; a write is seen by every later read through this mount, is committed by `fsync`
+//! and by `flush` (close), and after about a second in any case; a failure to commit is told once to each
+//! handle of the file. In a bucket that is this mount's alone for the time being, what is made and
+//! closed may wait in memory for about a second, or until somebody else looks ([`crate::backlog`]).
 //! Permission bits are checked by the kernel (`default_permissions`), not here.
 
 pub mod attr;
@@ -19,11 +20,13 @@ pub mod lookup;
 pub mod open;
 mod read;
 mod rename;
+mod sender;
 mod sessions;
 pub mod space;
 pub mod statfs;
 mod unlink;
 pub mod write;
+mod write_back;
 pub mod xattr;
 
 use std::sync::{Arc, OnceLock};
@@ -36,6 +39,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, RwLock, mpsc, watch};
 
 use crate::attr::Known;
+use crate::backlog::Backlog;
 use crate::errno::Result;
 use crate::handle::HandleTable;
 use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
@@ -57,6 +61,13 @@ pub struct Who {
     pub gid: u32,
     /// Process, whose other groups are looked up where they matter.
     pub pid: u32,
+}
+
+impl Who {
+    /// Whether user and group are the same.
+    pub(crate) fn same_user(&self, other: &Self) -> bool {
+        (self.uid, self.gid) == (other.uid, other.gid)
+    }
 }
 
 /// What a [`Vfs`] may use and how the OM shows it to operators.
@@ -88,6 +99,8 @@ pub struct Vfs {
     releases: mpsc::UnboundedSender<Arc<Inode>>,
     stop: watch::Sender<bool>,
     leases: Arc<Leases>,
+    /// What was made in memory and not sent.
+    backlog: Backlog,
     /// The kernel's cache, once the filesystem is mounted.
     kernel: OnceLock<Arc<dyn KernelCache>>,
     ttl: Duration,
@@ -123,6 +136,7 @@ impl Vfs {
             renaming: RwLock::default(),
             releases,
             stop: watch::Sender::new(false),
+            backlog: Backlog::new(clock.clone(), leases.clone()),
             leases,
             kernel: OnceLock::new(),
             ttl: options.ttl,
@@ -131,13 +145,17 @@ impl Vfs {
         });
         tokio::spawn(flush::flusher(vfs.clone(), vfs.stop.subscribe()));
         tokio::spawn(leases::keeper(vfs.clone(), vfs.stop.subscribe()));
+        tokio::spawn(sender::sender(vfs.clone(), vfs.stop.subscribe()));
         tokio::spawn(open::releaser(vfs.clone(), queue, vfs.stop.subscribe()));
         Ok(vfs)
     }
 
-    /// Commits everything that was written.
+    /// Commits everything that was made and written.
     pub async fn sync(self: &Arc<Self>) {
         self.flush_dirty(|_| true).await;
+        if let Err(error) = self.backlog.settle().await {
+            tracing::error!(%error, "changes could not be sent");
+        }
     }
 
     /// Commits everything, ends the background work and closes the session.

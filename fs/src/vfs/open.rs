@@ -89,7 +89,9 @@ impl Vfs {
             return Ok(());
         }
         // What a mapping wrote after the last close.
-        self.write_out(&file.inode).await;
+        if !self.leave_to_background(&file.inode) {
+            self.write_out(&file.inode).await;
+        }
         if let Err(error) = self.report(&file) {
             tracing::warn!(inode = file.inode.id, %error, "data written through a mapping was lost");
         }
@@ -102,10 +104,14 @@ impl Vfs {
         batch.sort_by_key(|inode| inode.id);
         batch.dedup_by_key(|inode| inode.id);
         let session = self.session_as_it_is();
+        if batch.iter().any(|inode| inode.waits() && !inode.unborn()) {
+            // The namespace has to hear of an open before it hears of its end.
+            let _ = self.backlog.settle().await;
+        }
         let (mut ids, mut held) = (Vec::new(), Vec::new());
         for inode in &batch {
             let opening = inode.opening.lock().await;
-            if inode.to_release() {
+            if inode.to_release() && !inode.unborn() {
                 session.track_close(inode.id);
                 ids.push(inode.id);
                 held.push((inode, opening));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::names::Belief;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::{Vfs, Who};
@@ -54,6 +55,13 @@ impl Vfs {
             exchange: target == Target::Exchange,
             keep_for: Vec::new(),
         };
+        // Whoever replaces a file by renaming expects to find the old content or the new.
+        let belief = source.names().lock().find(from.name, &self.leases);
+        if let Belief::Inode(id) = belief
+            && let Some(inode) = self.inodes.peek(id)
+        {
+            self.write_out_left(&inode).await;
+        }
         let _renaming = self.renaming.read().await;
         let exchanged = (target == Target::Exchange)
             .then(|| self.inodes.at(&to_dir, to.name))

@@ -63,6 +63,7 @@ impl Vfs {
         );
         let session = Session::open(&self.client, &self.sessions.description).await?;
         self.leases.forget_everything();
+        self.backlog.lose();
         self.sessions.number.store(session.id(), Ordering::Release);
         for inode in self.inodes.open() {
             self.reopen(&session, &inode).await;

@@ -48,6 +48,9 @@ impl Leases {
             (_, Reply::Open(found)) => told.extend(&mut found.inode),
             (_, Reply::SetAttr(found)) => told.extend(&mut found.inode),
             (_, Reply::Commit(found)) => told.extend(&mut found.inode),
+            (_, Reply::Batch(done)) => {
+                told.extend(done.outcomes.iter_mut().filter_map(|o| o.inode.as_mut()));
+            }
             _ => return,
         }
         objects.extend(told.iter().map(|inode| id_of(inode)));

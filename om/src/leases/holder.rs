@@ -26,17 +26,23 @@ struct State {
     /// A change was acknowledged without waiting for this session: it must forget everything.
     passed_over: bool,
     next: u64,
-    /// From this number on nothing holds that was believed before.
+    /// From this number on nothing holds that was believed before, and the session has not said that it
+    /// knows.
     everything: Option<u64>,
+    /// The last such number.
+    start: u64,
     queue: Vec<(u64, Change)>,
     inodes: usize,
+    /// What the session has believed is being taken from the records.
+    dropping: bool,
 }
 
 /// What a session is told.
 pub(super) struct Told {
     pub(super) seq: u64,
     pub(super) changes: Vec<Change>,
-    pub(super) everything: bool,
+    /// The session starts from nothing, and acknowledges that with this number.
+    pub(super) everything: Option<u64>,
 }
 
 impl Holder {
@@ -48,18 +54,38 @@ impl Holder {
                 passed_over: true,
                 next: first,
                 everything: None,
+                start: 0,
                 queue: Vec::new(),
                 inodes: 0,
+                dropping: false,
             }),
             news: Notify::new(),
             seen: watch::Sender::new(0),
         }
     }
 
-    /// The session lives at `now` and has heard of changes up to `seen`.
-    pub(super) fn renew(&self, now: Duration, seen: u64) {
+    /// Whether the session says, with `seen`, that it has forgotten everything as it was told to, and is
+    /// on record with something. It gets no leases until [`dropped`](Self::dropped) follows.
+    pub(super) fn has_forgotten(&self, seen: u64) -> bool {
         let mut state = self.state.lock();
-        if state.passed_over || now >= state.until {
+        let told = state.everything.is_some_and(|number| number <= seen);
+        let first = told && state.inodes > 0 && !state.dropping;
+        state.dropping |= first;
+        first
+    }
+
+    /// The session is on record with nothing.
+    pub(super) fn dropped(&self) {
+        let mut state = self.state.lock();
+        state.inodes = 0;
+        state.dropping = false;
+    }
+
+    /// The session lives at `now` and has heard of changes up to `seen`. True when its leases had ended.
+    pub(super) fn renew(&self, now: Duration, seen: u64) -> bool {
+        let mut state = self.state.lock();
+        let lapsed = state.ended(now);
+        if lapsed {
             state.forget_everything();
         }
         state.passed_over = false;
@@ -70,11 +96,19 @@ impl Holder {
         self.seen
             .send_if_modified(|known| seen > std::mem::replace(known, seen.max(*known)));
         self.news.notify_one();
+        lapsed
     }
 
-    pub(super) fn alive(&self, now: Duration) -> bool {
-        let state = self.state.lock();
-        !state.passed_over && now < state.until
+    /// Whether the leases have ended: from then on the session starts from nothing.
+    pub(super) fn ended(&self, now: Duration) -> bool {
+        self.state.lock().ended(now)
+    }
+
+    /// Since which start the session believes what it is told, if it may believe anything.
+    pub(super) fn start(&self, now: Duration) -> Option<u64> {
+        let mut state = self.state.lock();
+        let believes = !state.ended(now) && state.everything.is_none() && !state.dropping;
+        believes.then_some(state.start)
     }
 
     /// Adds to the inodes that the session holds leases on; how many there are.
@@ -84,13 +118,21 @@ impl Holder {
         state.inodes
     }
 
-    /// The session is told to forget everything.
-    pub(super) fn forget_everything(&self) {
+    /// The session is told to forget everything; the number with which it says that it has.
+    pub(super) fn start_anew(&self) -> u64 {
         let mut state = self.state.lock();
-        state.forget_everything();
-        state.inodes = 0;
+        let number = match state.everything {
+            Some(number) => number,
+            None => state.forget_everything(),
+        };
         drop(state);
         self.news.notify_one();
+        number
+    }
+
+    /// Whether the session has acknowledged `number`.
+    pub(super) fn has_heard(&self, number: u64) -> bool {
+        *self.seen.borrow() >= number
     }
 
     /// Queues changes; the number that the session acknowledges when it has heard of them.
@@ -119,13 +161,12 @@ impl Holder {
             }
             let left = {
                 let mut state = self.state.lock();
-                let left = state.until.saturating_sub(clock.monotonic());
-                state.passed_over |= left.is_zero();
-                left
+                let now = clock.monotonic();
+                if state.ended(now) {
+                    return;
+                }
+                state.until.saturating_sub(now)
             };
-            if left.is_zero() {
-                return;
-            }
             tokio::select! {
                 _ = seen.changed() => {}
                 () = clock.sleep(left) => {}
@@ -149,7 +190,7 @@ impl Holder {
         Told {
             seq: state.next - 1,
             changes: state.queue.iter().map(|(_, c)| c.clone()).collect(),
-            everything: state.everything.is_some(),
+            everything: state.everything,
         }
     }
 
@@ -166,9 +207,17 @@ impl State {
         self.next - 1
     }
 
-    fn forget_everything(&mut self) {
+    /// Once the leases were found to have ended, they have, whatever is renewed meanwhile.
+    fn ended(&mut self, now: Duration) -> bool {
+        self.passed_over |= now >= self.until;
+        self.passed_over
+    }
+
+    fn forget_everything(&mut self) -> u64 {
         self.queue.clear();
-        self.everything = Some(self.number());
+        self.start = self.number();
+        self.everything = Some(self.start);
+        self.start
     }
 
     fn has_news(&self) -> bool {

@@ -42,7 +42,7 @@ pub fn apply(request: &CreateBucketRequest, apply: &mut Apply<'_>) -> Result<Cre
         owner: info
             .owner
             .clone()
-            .unwrap_or_else(|| apply.asker.user.clone()),
+            .unwrap_or_else(|| apply.given.asker.user.clone()),
         layout,
         replication: info
             .default_replication_config

@@ -15,6 +15,8 @@ use crate::{block_refs, fold_queue, tables};
 
 /// Bytes that one commit may carry inline.
 pub const MAX_INLINE: usize = 64 << 10;
+/// Inline values that one command may file: they are numbered below its index.
+const MAX_VALUES: u64 = 1 << 16;
 
 /// Applies the request.
 pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitResponse> {
@@ -105,11 +107,10 @@ pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Re
     Ok(kept)
 }
 
-/// The inline values of one command.
+/// The inline values of one operation.
 #[derive(Default)]
 struct Inline {
     bytes: usize,
-    values: u64,
 }
 
 impl Inline {
@@ -136,14 +137,18 @@ impl Inline {
             )));
         }
         for (_, mut piece) in file_map::by_segment(&extent) {
+            if apply.inline_values >= MAX_VALUES {
+                let message = format!("more than {MAX_VALUES} inline values in one command");
+                return Err(refuse::invalid(message));
+            }
             if let Some(Source::Inline(inline)) = &mut piece.source {
                 let from = std::mem::take(&mut inline.offset) as usize;
-                inline.id = apply.index << 16 | self.values;
+                inline.id = apply.index << 16 | apply.inline_values;
                 let value = data[from..from + piece.length as usize].to_vec();
                 let key = tables::number_key(&[object, inline.id]);
                 apply.put_raw(tables::INLINE, &key, value);
             }
-            self.values += 1;
+            apply.inline_values += 1;
             kept.push(piece);
         }
         Ok(())

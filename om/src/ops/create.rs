@@ -6,8 +6,8 @@ use ozone_proto::namespace::{
 };
 use ozone_proto::om::{BucketLayoutProto, Status};
 
-use super::{bucket_create, volume_create};
-use crate::apply::Apply;
+use super::{bucket_create, session, volume_create};
+use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Level, ROW_VERSION};
 use crate::tables;
@@ -20,30 +20,51 @@ pub fn apply(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<CreateRes
     namespace::check_name(&request.name)?;
     let parent = namespace::directory(apply, &dir)?.row;
     if let Some(found) = namespace::child(apply, &dir, &request.name)? {
-        if request.exclusive || found.row.kind != request.kind {
-            return Err(refuse::exists(&request.name));
-        }
-        let inode = namespace::inode(&dir, &request.name, found.row);
-        return Ok(CreateResponse {
-            inode: Some(inode),
-            existed: true,
-            parent: None,
-        });
+        return existing(request, &dir, found.row, parent);
     }
-    let row = match namespace::level(&dir) {
-        Level::Root => create_volume(request, apply)?,
-        Level::Volume(_) => create_bucket(request, apply, &dir)?,
+    let (row, parent) = match namespace::level(&dir) {
+        Level::Root => {
+            let row = create_volume(request, apply)?;
+            (row, namespace::directory(apply, &dir)?.row)
+        }
+        Level::Volume(_) => {
+            let row = create_bucket(request, apply, &dir)?;
+            (row, namespace::directory(apply, &dir)?.row)
+        }
         Level::Bucket { .. } => create_in_bucket(request, apply, &dir, &parent)?,
     };
-    let inode = namespace::inode(&dir, &request.name, row);
     Ok(CreateResponse {
-        inode: Some(inode),
+        inode: Some(namespace::inode(&dir, &request.name, row)),
         existed: false,
-        parent: apply.after(&dir)?,
+        parent: placeless(parent),
+    })
+}
+
+/// The answer when the name is taken. By the inode with the very id that the asker gave it, it is what
+/// this request has made, sent once more.
+fn existing(
+    request: &CreateRequest,
+    dir: &DirRef,
+    found: InodeRow,
+    parent: InodeRow,
+) -> Result<CreateResponse> {
+    let again = request.object_id != 0 && request.object_id == found.object_id;
+    let welcome = request.object_id == 0 && !request.exclusive && request.kind == found.kind;
+    if !again && !welcome {
+        return Err(refuse::exists(&request.name));
+    }
+    Ok(CreateResponse {
+        inode: Some(namespace::inode(dir, &request.name, found)),
+        existed: !again,
+        parent: placeless(parent).filter(|_| again),
     })
 }
 
 fn directory_only(request: &CreateRequest, what: &str) -> Result<String> {
+    if request.object_id != 0 {
+        let message = format!("a {what} gets its object id from the OM");
+        return Err(refuse::invalid(message));
+    }
     if request.kind() != InodeKind::Directory {
         let message = format!("only directories can be made here: each is a {what}");
         return Err(OmError::refused(Status::PermissionDenied, message));
@@ -53,7 +74,7 @@ fn directory_only(request: &CreateRequest, what: &str) -> Result<String> {
 
 fn create_volume(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<InodeRow> {
     let name = directory_only(request, "volume")?;
-    let owner = apply.asker.user.clone();
+    let owner = apply.given.asker.user.clone();
     let row = volume_create::create(apply, &name, &owner, &owner)?;
     let row = owned_by(request, row);
     apply.store(&namespace::Slot::Volume(name), &row)?;
@@ -66,7 +87,7 @@ fn create_bucket(request: &CreateRequest, apply: &mut Apply<'_>, dir: &DirRef) -
         .ok_or_else(|| refuse::no_directory(dir.volume_id))?;
     let new = bucket_create::NewBucket {
         name: name.clone(),
-        owner: apply.asker.user.clone(),
+        owner: apply.given.asker.user.clone(),
         layout: BucketLayoutProto::FileSystemOptimized,
         replication: None,
         quota_bytes: -1,
@@ -93,21 +114,23 @@ fn owned_by(request: &CreateRequest, row: InodeRow) -> InodeRow {
     }
 }
 
+/// The new inode's row, and that of its directory as it is now.
 fn create_in_bucket(
     request: &CreateRequest,
     apply: &mut Apply<'_>,
     dir: &DirRef,
     parent: &InodeRow,
-) -> Result<InodeRow> {
+) -> Result<(InodeRow, InodeRow)> {
     let bucket = namespace::bucket_by_id(apply, dir.volume_id, dir.bucket_id)?
         .ok_or_else(|| refuse::no_directory(dir.bucket_id))?;
     let attributes = Attributes {
+        object_id: session::give_id(apply, request.object_id)?,
         kind: request.kind(),
         mode: request.mode,
         uid: request.uid,
         gid: request.gid,
-        replication: bucket.replication.or(apply.default_replication),
-        owner: apply.asker.user.clone(),
+        replication: bucket.replication.or(apply.given.default_replication),
+        owner: apply.given.asker.user.clone(),
     };
     let mut row = fresh(apply, attributes, parent)?;
     row.rdev = request.rdev;
@@ -115,12 +138,14 @@ fn create_in_bucket(
     if row.kind == i32::from(InodeKind::Symlink) {
         row.size = row.symlink_target.len() as u64;
     }
-    enter(apply, dir, &request.name, &row)?;
-    Ok(row)
+    let parent = enter(apply, dir, &request.name, &row)?;
+    Ok((row, parent))
 }
 
 /// What a new inode is given.
 pub struct Attributes {
+    /// Its id.
+    pub object_id: u64,
     /// Its kind.
     pub kind: InodeKind,
     /// Permission bits.
@@ -135,8 +160,8 @@ pub struct Attributes {
     pub owner: String,
 }
 
-/// A new inode, with an id, in a directory whose row is `parent`.
-pub fn fresh(apply: &mut Apply<'_>, new: Attributes, parent: &InodeRow) -> Result<InodeRow> {
+/// A new inode in a directory whose row is `parent`.
+pub fn fresh(apply: &Apply<'_>, new: Attributes, parent: &InodeRow) -> Result<InodeRow> {
     let directory = new.kind == InodeKind::Directory;
     if !matches!(
         new.kind,
@@ -157,7 +182,7 @@ pub fn fresh(apply: &mut Apply<'_>, new: Attributes, parent: &InodeRow) -> Resul
     }
     Ok(InodeRow {
         version: ROW_VERSION,
-        object_id: apply.next_id()?,
+        object_id: new.object_id,
         update_id: apply.index,
         data_version: apply.index,
         kind: new.kind.into(),
@@ -175,8 +200,8 @@ pub fn fresh(apply: &mut Apply<'_>, new: Attributes, parent: &InodeRow) -> Resul
     })
 }
 
-/// Puts an inode under a free name of a directory inside a bucket.
-pub fn enter(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], row: &InodeRow) -> Result<()> {
+/// Puts an inode under a free name of a directory inside a bucket; the directory's row as it is now.
+pub fn enter(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], row: &InodeRow) -> Result<InodeRow> {
     let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name);
     let directory = namespace::is_dir(row);
     if directory {

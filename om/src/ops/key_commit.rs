@@ -59,8 +59,8 @@ fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<In
         update_id: apply.index,
         kind: InodeKind::File.into(),
         mode: args.mode.unwrap_or(0o644),
-        uid: args.uid.unwrap_or(apply.asker.uid),
-        gid: args.gid.unwrap_or(apply.asker.gid),
+        uid: args.uid.unwrap_or(apply.given.asker.uid),
+        gid: args.gid.unwrap_or(apply.given.asker.gid),
         nlink: 1,
         atime_ns: apply.time_ns,
         mtime_ns: apply.time_ns,
@@ -136,12 +136,13 @@ fn make_parents(
 fn make_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], args: &KeyArgs) -> Result<u64> {
     let parent = namespace::directory(apply, dir)?.row;
     let attributes = Attributes {
+        object_id: apply.next_id()?,
         kind: InodeKind::Directory,
         mode: 0o755,
-        uid: args.uid.unwrap_or(apply.asker.uid),
-        gid: args.gid.unwrap_or(apply.asker.gid),
+        uid: args.uid.unwrap_or(apply.given.asker.uid),
+        gid: args.gid.unwrap_or(apply.given.asker.gid),
         replication: None,
-        owner: apply.asker.user.clone(),
+        owner: apply.given.asker.user.clone(),
     };
     let row = fresh(apply, attributes, &parent)?;
     enter(apply, dir, name, &row)?;

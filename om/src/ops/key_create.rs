@@ -23,7 +23,7 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
     let replication = if asked.factor > 0 {
         Some(asked)
     } else {
-        bucket.replication.or(apply.default_replication)
+        bucket.replication.or(apply.given.default_replication)
     };
     let client = apply.next_id()?;
     let inode = InodeRow {
@@ -34,7 +34,7 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
         owner: args
             .owner_name
             .clone()
-            .unwrap_or_else(|| apply.asker.user.clone()),
+            .unwrap_or_else(|| apply.given.asker.user.clone()),
         metadata: args.metadata.clone(),
         ..Default::default()
     };

@@ -4,7 +4,7 @@
 use ozone_proto::namespace::{InodeKind, InodeRow, LinkRequest, LinkResponse};
 use ozone_proto::om::Status;
 
-use crate::apply::Apply;
+use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, ROW_VERSION, Slot};
 use crate::tables;
@@ -74,9 +74,9 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
     apply.put(tables::FILE, &key, &name_row);
     apply.name_changed(&dir, &request.name);
     apply.account(&dir, 1, 0)?;
-    apply.touch_directory(&dir, 0)?;
+    let parent = apply.touch_directory(&dir, 0)?;
     Ok(LinkResponse {
         inode: Some(namespace::inode(&dir, &request.name, row)),
-        parent: apply.after(&dir)?,
+        parent: placeless(parent),
     })
 }

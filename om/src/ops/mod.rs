@@ -2,6 +2,7 @@
 //! something to decide beforehand, its prepare. This file is the registry: one line a verb.
 
 pub mod allocate_blocks;
+pub mod batch;
 pub mod bucket_create;
 pub mod bucket_delete;
 pub mod commit;
@@ -80,6 +81,10 @@ pub async fn prepare(body: &mut Body, session: u64, leader: &Leader) -> Result<(
             r.key_args.keep_for = leader.holders_of_key(&r.key_args, session).await?;
             Ok(())
         }
+        Body::Batch(r) => {
+            batch::prepare(r, leader);
+            Ok(())
+        }
         Body::Commit(r) => {
             leader.opens.correct(r.r#ref.as_mut());
             Ok(())
@@ -92,7 +97,7 @@ pub async fn prepare(body: &mut Body, session: u64, leader: &Leader) -> Result<(
     }
 }
 
-/// Applies a change.
+/// Applies a change; a batch is applied by [`batch::apply`], part by part.
 pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
     let Some(body) = &request.body else {
         return Err(refuse::invalid(
@@ -128,6 +133,7 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::DropOrphans(r) => session::drop_orphans(r, ctx).map(Reply::CloseSession),
         Body::Purge(r) => purge::apply(r, ctx).map(Reply::Purge),
         Body::Fold(r) => fold::apply(r, ctx).map(Reply::Fold),
+        Body::ReserveIds(r) => session::reserve_ids(r, ctx).map(Reply::ReserveIds),
         Body::ReleaseBlocks(r) => session::release_blocks(r, ctx).map(Reply::ReleaseBlocks),
         _ => Err(refuse::invalid(
             "the request cannot be applied: it changes nothing, or is not served yet",

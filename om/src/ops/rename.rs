@@ -4,7 +4,7 @@
 use ozone_proto::namespace::{DirRef, InodeRow, PlaceRow, RenameRequest, RenameResponse};
 use ozone_proto::om::Status;
 
-use crate::apply::Apply;
+use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found, ROW_VERSION};
 use crate::rows::Rows;
@@ -62,14 +62,14 @@ pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameRes
     let row = take(apply, &moves.from, moves.from_name, &source)?;
     give(apply, &moves.to, moves.to_name, id, row)?;
     let across = directory && from.parent_id != to.parent_id;
-    apply.touch_directory(&from, -i32::from(across))?;
-    apply.touch_directory(&to, i32::from(across))?;
+    let from_parent = apply.touch_directory(&from, -i32::from(across))?;
+    let to_parent = apply.touch_directory(&to, i32::from(across))?;
     changed(apply, &moves.to, moves.to_name)?;
     Ok(RenameResponse {
         object_id: id,
         replaced_id,
-        from_parent: apply.after(&from)?,
-        to_parent: apply.after(&to)?,
+        from_parent: placeless(from_parent),
+        to_parent: placeless(to_parent),
     })
 }
 
@@ -229,14 +229,14 @@ fn exchange(
     } else {
         shift
     };
-    apply.touch_directory(&moves.from, -shift)?;
-    apply.touch_directory(&moves.to, shift)?;
+    let from_parent = apply.touch_directory(&moves.from, -shift)?;
+    let to_parent = apply.touch_directory(&moves.to, shift)?;
     changed(apply, &moves.to, moves.to_name)?;
     changed(apply, &moves.from, moves.from_name)?;
     Ok(RenameResponse {
         object_id: a,
         replaced_id: b,
-        from_parent: apply.after(&moves.from)?,
-        to_parent: apply.after(&moves.to)?,
+        from_parent: placeless(from_parent),
+        to_parent: placeless(to_parent),
     })
 }

@@ -3,17 +3,20 @@
 
 use ozone_proto::namespace::{
     BlockSource, CloseSessionRequest, CloseSessionResponse, DropOrphansRequest, OpenSessionRequest,
-    OpenSessionResponse, ReleaseBlocksRequest, ReleaseBlocksResponse, SessionRow,
+    OpenSessionResponse, ReleaseBlocksRequest, ReleaseBlocksResponse, ReserveIdsRequest,
+    ReserveIdsResponse, SessionRow,
 };
 
 use crate::apply::Apply;
-use crate::error::Result;
+use crate::error::{Result, refuse};
 use crate::namespace::ROW_VERSION;
 use crate::rows::Rows;
 use crate::{block_refs, tables, unlink};
 
 /// Silence after which a session is given up, milliseconds.
 pub const LEASE_MS: u64 = 10_000;
+/// Object ids that a session reserves at a time, at most.
+const MAX_IDS: u64 = 1_000_000;
 /// Rows that one command gives up at most; the leader asks again.
 const PAGE: usize = 1000;
 
@@ -30,12 +33,55 @@ pub fn open(
         client_id: client.to_vec().into(),
         description: request.description.clone(),
         created_ms: apply.time_ms(),
+        ..Default::default()
     };
     apply.put(tables::SESSION, &tables::number_key(&[id]), &row);
     Ok(OpenSessionResponse {
         session: id,
         lease_ms: LEASE_MS,
     })
+}
+
+/// Applies ReserveIds: the asking session gets object ids to give to what it makes.
+pub fn reserve_ids(
+    request: &ReserveIdsRequest,
+    apply: &mut Apply<'_>,
+) -> Result<ReserveIdsResponse> {
+    let count = request.count;
+    if !(1..=MAX_IDS).contains(&count) {
+        let message = format!("{count} object ids: 1 to {MAX_IDS} can be reserved at a time");
+        return Err(refuse::invalid(message));
+    }
+    let mut row = asking(apply)?;
+    let first = apply.next_ids(count)?;
+    (row.next_id, row.last_id) = (first, first + count);
+    apply.put(tables::SESSION, &tables::number_key(&[row.id]), &row);
+    Ok(ReserveIdsResponse { first, count })
+}
+
+/// The object id of something new: `wanted`, of those that the asking session has reserved, or the next
+/// that is free when that is 0.
+pub fn give_id(apply: &mut Apply<'_>, wanted: u64) -> Result<u64> {
+    if wanted == 0 {
+        return apply.next_id();
+    }
+    let mut row = asking(apply)?;
+    if !(row.next_id..row.last_id).contains(&wanted) {
+        return Err(refuse::invalid(format!(
+            "object id {wanted} is not session {}'s to give: {} to {} are",
+            row.id, row.next_id, row.last_id
+        )));
+    }
+    row.next_id = wanted + 1;
+    apply.put(tables::SESSION, &tables::number_key(&[row.id]), &row);
+    Ok(wanted)
+}
+
+fn asking(apply: &Apply<'_>) -> Result<SessionRow> {
+    let session = apply.given.session;
+    apply
+        .get(tables::SESSION, &tables::number_key(&[session]))?
+        .ok_or_else(|| refuse::session(session))
 }
 
 /// Applies CloseSession.

@@ -1,10 +1,10 @@
 //! Unlink: takes a name away; with `directory`, an empty directory (a volume or a bucket too).
 
-use ozone_proto::namespace::{DirRef, UnlinkRequest, UnlinkResponse};
+use ozone_proto::namespace::{DirRef, InodeRow, UnlinkRequest, UnlinkResponse};
 use ozone_proto::om::Status;
 
 use super::{bucket_delete, volume_delete};
-use crate::apply::Apply;
+use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found, Level, Slot};
 use crate::{tables, unlink};
@@ -21,19 +21,19 @@ pub fn apply(request: &UnlinkRequest, apply: &mut Apply<'_>) -> Result<UnlinkRes
     }
     check_kind(request.directory, &found)?;
     if request.directory {
-        remove_directory(apply, &dir, &request.name, &found)?;
+        let parent = remove_directory(apply, &dir, &request.name, &found)?;
         return Ok(UnlinkResponse {
             object_id: id,
             nlink: 0,
-            parent: apply.after(&dir)?,
+            parent: placeless(parent),
         });
     }
     let row = unlink::drop_name(apply, &dir, &request.name, found, &request.keep_for)?;
-    apply.touch_directory(&dir, 0)?;
+    let parent = apply.touch_directory(&dir, 0)?;
     Ok(UnlinkResponse {
         object_id: id,
         nlink: row.nlink,
-        parent: apply.after(&dir)?,
+        parent: placeless(parent),
     })
 }
 
@@ -48,10 +48,22 @@ fn check_kind(directory: bool, found: &Found) -> Result<()> {
     }
 }
 
-fn remove_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Result<()> {
+/// Removes a directory; the row of the one it was in as it is now.
+fn remove_directory(
+    apply: &mut Apply<'_>,
+    dir: &DirRef,
+    name: &[u8],
+    found: &Found,
+) -> Result<InodeRow> {
     match (&found.slot, namespace::level(dir)) {
-        (Slot::Volume(volume), _) => volume_delete::delete(apply, volume),
-        (Slot::Bucket { volume, bucket }, _) => bucket_delete::delete(apply, volume, bucket),
+        (Slot::Volume(volume), _) => {
+            volume_delete::delete(apply, volume)?;
+            Ok(namespace::directory(apply, dir)?.row)
+        }
+        (Slot::Bucket { volume, bucket }, _) => {
+            bucket_delete::delete(apply, volume, bucket)?;
+            Ok(namespace::directory(apply, dir)?.row)
+        }
         (_, Level::Bucket { volume, bucket, .. }) => {
             let inside = DirRef {
                 parent_id: found.row.object_id,
@@ -67,7 +79,7 @@ fn remove_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Fo
     }
 }
 
-/// Takes the name of a directory away, whatever is left inside.
+/// Takes the name of a directory away, whatever is left inside; the row of the one it was in as it is now.
 pub fn take_directory(
     apply: &mut Apply<'_>,
     dir: &DirRef,
@@ -75,7 +87,7 @@ pub fn take_directory(
     volume: u64,
     bucket: u64,
     id: u64,
-) -> Result<()> {
+) -> Result<InodeRow> {
     apply.delete(
         tables::DIRECTORY,
         &tables::child_key(volume, bucket, dir.parent_id, name),

@@ -23,8 +23,8 @@ pub fn apply(request: &CreateVolumeRequest, apply: &mut Apply<'_>) -> Result<Cre
         .unwrap_or(-1);
     volume.quota_namespace = info.quota_in_namespace.filter(|q| *q > 0).unwrap_or(-1);
     volume.inode = Some(InodeRow {
-        uid: apply.asker.uid,
-        gid: apply.asker.gid,
+        uid: apply.given.asker.uid,
+        gid: apply.given.asker.gid,
         ..row
     });
     apply.put_volume(&volume);
@@ -73,10 +73,11 @@ pub fn create(apply: &mut Apply<'_>, name: &str, owner: &str, admin: &str) -> Re
 /// The directory that a new volume or bucket is.
 pub fn container_inode(apply: &mut Apply<'_>) -> Result<InodeRow> {
     let attributes = Attributes {
+        object_id: apply.next_id()?,
         kind: InodeKind::Directory,
         mode: 0o755,
-        uid: apply.asker.uid,
-        gid: apply.asker.gid,
+        uid: apply.given.asker.uid,
+        gid: apply.given.asker.gid,
         replication: None,
         owner: String::new(),
     };

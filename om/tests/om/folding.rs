@@ -5,29 +5,17 @@ use ozone_om::{file_map, fold_queue, namespace, tables};
 use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
 use ozone_proto::namespace::extent::Source;
 use ozone_proto::namespace::{
-    BlockSource, CloseSessionRequest, DirRef, Extent, FoldFile, FoldPiece, FoldRequest,
-    InlineSource, Inode, InodeKind, InodeRow, OpenSessionRequest, Replication,
+    BlockSource, CloseSessionRequest, DirRef, Extent, FoldFile, FoldPiece, FoldRequest, Inode,
+    InodeKind, InodeRow, OpenSessionRequest, Replication,
 };
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{OmResponse, Status};
 
-use crate::support::{Om, extent, id, rename, unlink};
+use crate::support::{Om, extent, id, inline, rename, unlink};
 
 /// A block's bytes, by its local id.
 type Blocks = std::collections::BTreeMap<u64, Vec<u8>>;
-
-fn inline(file_offset: u64, data: &[u8]) -> Extent {
-    let source = InlineSource {
-        data: Bytes::copy_from_slice(data),
-        ..Default::default()
-    };
-    Extent {
-        file_offset,
-        length: data.len() as u64,
-        source: Some(Source::Inline(source)),
-    }
-}
 
 fn row(om: &Om, file: &Inode) -> InodeRow {
     let store = om.state.store().unwrap();

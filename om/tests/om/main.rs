@@ -1,6 +1,7 @@
 //! The OM's state machine, driven by its commands, on a real database.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod batch;
 mod folding;
 mod state;
 mod support;

@@ -9,6 +9,7 @@ use ozone_proto::om::om_request::Body;
 use ozone_proto::om::{CallContext, OmRequest, Status};
 use ozone_raft::{ApplyBatch, StateMachine};
 
+use crate::batch::{committed, created, part};
 use crate::support::{Om, extent, id, rename, unlink};
 
 /// Which byte of which block each byte of the file is.
@@ -45,6 +46,11 @@ fn the_same_log_makes_the_same_state_and_a_restart_keeps_it() {
     };
     om.ask(Body::Rename(rename(dir, "file", inside, "moved")));
     om.ask(unlink(inside, "nothing", false, vec![]));
+    let first = om.reserve(session, 10);
+    let new = created(dir, "new", first);
+    let refused = created(dir, "other", first + 10);
+    let bytes = committed(&new, first, session, b"bytes");
+    om.batch(session, vec![part(new), part(refused), part(bytes)]);
     let state = om.dump();
 
     let replayed = OmState::open(two.path()).unwrap();

@@ -11,7 +11,7 @@ use ozone_proto::namespace::extent::Source;
 use ozone_proto::namespace::*;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
-use ozone_proto::om::{Decided, OmRequest, OmResponse, Status};
+use ozone_proto::om::{CallContext, Decided, OmRequest, OmResponse, Status};
 use ozone_raft::{ApplyBatch, Command, StateMachine};
 use prost::Message;
 
@@ -68,6 +68,40 @@ impl Om {
             body: Some(body),
             ..Default::default()
         })
+    }
+
+    /// In the name of a session, as a call that is sent once.
+    pub(crate) fn ask_as(&mut self, session: u64, body: Body) -> OmResponse {
+        self.send(OmRequest {
+            context: Some(CallContext {
+                session: Some(session),
+                ..Default::default()
+            }),
+            body: Some(body),
+            ..Default::default()
+        })
+    }
+
+    /// Object ids for the session to give; the first of them.
+    pub(crate) fn reserve(&mut self, session: u64, count: u64) -> u64 {
+        let body = Body::ReserveIds(ReserveIdsRequest { count });
+        match self.ask_as(session, body).body {
+            Some(Reply::ReserveIds(reserved)) => {
+                assert_eq!(reserved.count, count);
+                reserved.first
+            }
+            other => panic!("no ids: {other:?}"),
+        }
+    }
+
+    pub(crate) fn batch(&mut self, session: u64, parts: Vec<BatchPart>) -> Vec<BatchOutcome> {
+        let count = parts.len();
+        let answer = self.ask_as(session, Body::Batch(BatchRequest { parts }));
+        let Some(Reply::Batch(done)) = answer.body else {
+            panic!("batch: {:?} {:?}", answer.status(), answer.message)
+        };
+        assert_eq!(done.outcomes.len(), count);
+        done.outcomes
     }
 
     pub(crate) fn create(&mut self, dir: DirRef, name: &str, kind: InodeKind) -> Inode {
@@ -191,6 +225,18 @@ impl Om {
 
 pub(crate) fn id(inode: &Inode) -> u64 {
     inode.row.as_ref().unwrap().object_id
+}
+
+pub(crate) fn inline(file_offset: u64, data: &[u8]) -> Extent {
+    let source = InlineSource {
+        data: Bytes::copy_from_slice(data),
+        ..Default::default()
+    };
+    Extent {
+        file_offset,
+        length: data.len() as u64,
+        source: Some(Source::Inline(source)),
+    }
 }
 
 pub(crate) fn extent(file_offset: u64, length: u64, local: u64, offset: u64) -> Extent {

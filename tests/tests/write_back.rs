@@ -1,0 +1,214 @@
+//! What a mount makes in memory while it has a bucket to itself: durable when fsync says so, and never
+//! to be missed by anybody who looks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use ozone_tests::content::rounds;
+use ozone_tests::wait::wait_for;
+use ozone_tests::{Cluster, ClusterOptions};
+
+/// How long a mount may take to get a bucket to itself.
+const ALONE_LIMIT: Duration = Duration::from_secs(30);
+/// Threads that create files.
+const WRITERS: usize = 4;
+
+/// Uses the bucket until what is made there is made in memory.
+fn alone(cluster: &Cluster, bucket: &Path) {
+    let mut n = 0;
+    wait_for(ALONE_LIMIT, || {
+        let before = cluster.om_requests("Create");
+        n += 1;
+        fs::create_dir(bucket.join(format!(".alone-{n}"))).unwrap();
+        fs::remove_dir(bucket.join(format!(".alone-{n}"))).unwrap();
+        match cluster.om_requests("Create") == before {
+            true => Ok(()),
+            false => Err("every create is a call".to_owned()),
+        }
+    });
+}
+
+fn content(n: usize) -> String {
+    format!("content of {n}")
+}
+
+/// Makes files with some content, without fsync.
+fn make(dir: &Path, files: usize) {
+    fs::create_dir(dir).unwrap();
+    for n in 0..files {
+        fs::write(dir.join(n.to_string()), content(n)).unwrap();
+    }
+}
+
+fn check(dir: &Path, files: usize) {
+    let mut names: Vec<usize> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.parse().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert!(names.into_iter().eq(0..files));
+    for n in 0..files {
+        assert_eq!(
+            fs::read_to_string(dir.join(n.to_string())).unwrap(),
+            content(n)
+        );
+    }
+}
+
+#[test]
+fn what_is_made_in_memory_costs_few_calls_and_is_all_there_after_a_restart() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    alone(&cluster, &bucket);
+    let calls = |cluster: &Cluster| {
+        let ops = ["Create", "Commit", "SetAttr", "Batch", "Lookup", "GetAttr"];
+        ops.iter().map(|op| cluster.om_requests(op)).sum::<u64>()
+    };
+    let before = calls(&cluster);
+    make(&bucket.join("dir"), 500);
+    let old = TimeSpec::new(1_000_000_000, 123);
+    for n in 0..500 {
+        let path = bucket.join("dir").join(n.to_string());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        utimensat(
+            nix::fcntl::AT_FDCWD,
+            &path,
+            &old,
+            &old,
+            UtimensatFlags::FollowSymlink,
+        )
+        .unwrap();
+    }
+    std::os::unix::fs::symlink("dir/1", bucket.join("link")).unwrap();
+    let made = calls(&cluster) - before;
+    assert!(made < 100, "{made} calls for 500 small files");
+    let seen = fs::metadata(bucket.join("dir/7")).unwrap();
+    // A clean stop commits everything.
+    cluster.stop();
+    cluster.restart();
+    check(&bucket.join("dir"), 500);
+    let found = fs::metadata(bucket.join("dir/7")).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o640);
+    assert_eq!((found.mtime(), found.mtime_nsec()), (1_000_000_000, 123));
+    assert_eq!((found.ino(), found.size()), (seen.ino(), seen.size()));
+    assert_eq!(
+        (found.ctime(), found.ctime_nsec()),
+        (seen.ctime(), seen.ctime_nsec())
+    );
+    assert_eq!(fs::read_to_string(bucket.join("link")).unwrap(), content(1));
+}
+
+#[test]
+fn another_mount_and_the_command_line_see_at_once_what_one_made_in_memory() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let here = cluster.bucket("vol", "bucket");
+    let second = cluster.mount_again();
+    let there = second.path().join("vol/bucket");
+    for round in 0..3 {
+        // The other one believes that there is nothing.
+        let name = format!("dir{round}");
+        assert!(!there.join(&name).exists());
+        alone(&cluster, &here);
+        make(&here.join(&name), 50);
+        check(&there.join(&name), 50);
+
+        alone(&cluster, &here);
+        let key = format!("key{round}");
+        fs::write(here.join(&key), content(round)).unwrap();
+        let out = cluster.ozone(&["sh", "key", "cat", &format!("/vol/bucket/{key}")]);
+        assert_eq!(String::from_utf8_lossy(&out.stdout), content(round));
+    }
+}
+
+#[test]
+fn what_was_closed_is_committed_soon_though_nobody_asks() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    alone(&cluster, &bucket);
+    fs::write(bucket.join("file"), "kept").unwrap();
+    for waiting in [true, false] {
+        wait_for(ALONE_LIMIT, || {
+            let bytes = cluster.metric("fs_uncommitted_bytes", &[]);
+            match (bytes > 0) == waiting {
+                true => Ok(()),
+                false => Err(format!("{bytes} bytes are not committed")),
+            }
+        });
+    }
+    cluster.kill9();
+    cluster.restart();
+    assert_eq!(fs::read_to_string(bucket.join("file")).unwrap(), "kept");
+}
+
+#[test]
+fn replacing_a_file_by_renaming_leaves_the_old_content_or_the_new() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    for round in 0..5 {
+        alone(&cluster, &bucket);
+        for n in 0..20 {
+            fs::write(bucket.join("new"), content(n)).unwrap();
+            fs::rename(bucket.join("new"), bucket.join("config")).unwrap();
+        }
+        cluster.kill9();
+        cluster.restart();
+        let found = fs::read_to_string(bucket.join("config")).unwrap();
+        assert_eq!(found, content(19), "round {round}");
+    }
+}
+
+/// Creates files with fsync until the cluster is gone; says which.
+fn create_durably(dir: &Path, writer: usize, done: &mpsc::Sender<PathBuf>) {
+    for n in 0.. {
+        let path = dir.join(format!("{writer}-{n}"));
+        let created = File::create_new(&path).and_then(|mut file| {
+            file.write_all(content(n).as_bytes())?;
+            file.sync_all()
+        });
+        if created.is_err() || done.send(path).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn fsynced_new_files_survive_kill() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    for round in rounds(3) {
+        alone(&cluster, &bucket);
+        let dir = bucket.join(format!("round-{round}"));
+        fs::create_dir(&dir).unwrap();
+        let (sender, files) = mpsc::channel();
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (dir, sender) = (dir.clone(), sender.clone());
+                std::thread::spawn(move || create_durably(&dir, writer, &sender))
+            })
+            .collect();
+        drop(sender);
+        let mut durable: Vec<PathBuf> = files.iter().take(500 + round * 37).collect();
+        cluster.kill9();
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
+        durable.extend(files.try_iter());
+        cluster.restart();
+        for path in &durable {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let n = name.split_once('-').unwrap().1.parse().unwrap();
+            let found = fs::read_to_string(path);
+            assert_eq!(found.unwrap(), content(n), "{}", path.display());
+        }
+        println!("round {round}: {} files are there", durable.len());
+    }
+}
