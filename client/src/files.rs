@@ -204,7 +204,7 @@ impl Files {
             name,
             object_id,
             directory: kind(inode) == InodeKind::Directory,
-            keep_for: Vec::new(),
+            keep: None,
         };
         self.client.namespace().unlink(request).await.map(drop)
     }

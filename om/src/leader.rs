@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_common::clock::Clock;
-use ozone_proto::namespace::{DirRef, Replication};
+use ozone_proto::namespace::{DirRef, Keep, Replication, SessionRow};
 use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
 use ozone_raft::Group;
 use prost::Message;
@@ -14,8 +14,9 @@ use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
 use crate::leases::Leases;
 use crate::opens::Opens;
+use crate::removals::{Removal, Removals};
 use crate::room::Room;
-use crate::rows::Rows;
+use crate::rows::{Rows, decode};
 use crate::state_machine::OmState;
 use crate::store::Store;
 use crate::{key_path, namespace, tables};
@@ -30,6 +31,8 @@ pub struct Leader {
     pub blocks: Blocks,
     /// Who has what open.
     pub opens: Opens,
+    /// Files that are losing a name.
+    pub removals: Removals,
     /// What sessions may believe without asking.
     pub leases: Leases,
     /// How data is kept where bucket and key say nothing.
@@ -53,16 +56,21 @@ impl Leader {
             .map_err(|e| OmError::Storage(e.to_string()))?
     }
 
-    /// Puts the request into the log, with the leader's time, and returns its answer once nobody
-    /// believes any more what it changed.
-    pub async fn propose(&self, mut request: OmRequest) -> Result<OmResponse> {
+    /// Puts the request into the log and returns its answer once nobody believes any more what it
+    /// changed.
+    pub async fn propose(&self, request: OmRequest) -> Result<OmResponse> {
+        let session = session_of(&request);
+        let answer = self.log(request).await?;
+        self.settle(answer, session).await
+    }
+
+    /// Puts the request into the log, with the leader's time; the answer of apply, to be settled.
+    pub async fn log(&self, mut request: OmRequest) -> Result<Bytes> {
         request.decided = Some(Decided {
             time_ns: Some(self.clock.wall_ns()),
             replication: Some(self.default_replication),
         });
-        let session = session_of(&request);
-        let answer = self.group.propose(request.encode_to_vec().into()).await?;
-        self.settle(answer, session).await
+        Ok(self.group.propose(request.encode_to_vec().into()).await?)
     }
 
     /// Takes an answer of apply, to a request of `session`, and tells every other session of the
@@ -80,18 +88,40 @@ impl Leader {
         self.clock.monotonic()
     }
 
-    /// The sessions for which the file under a name must outlive its removal by the session `by`.
-    pub async fn holders_at(
-        &self,
-        dir: Option<DirRef>,
-        name: Vec<u8>,
-        by: u64,
-    ) -> Result<Vec<u64>> {
+    /// The inode under a name, if there is one.
+    pub async fn child(&self, dir: Option<DirRef>, name: Vec<u8>) -> Result<Option<u64>> {
         let dir = *namespace::dir_of(dir.as_ref())?;
         let found = self
             .read(move |rows| namespace::child(rows, &dir, &name))
             .await?;
-        Ok(found.map_or_else(Vec::new, |f| self.holders(f.row.object_id, by)))
+        Ok(found.map(|found| found.row.object_id))
+    }
+
+    /// The inode of a key, if there is one.
+    pub async fn key(&self, args: &KeyArgs) -> Result<Option<u64>> {
+        let (volume, bucket, key) = (
+            args.volume_name.clone(),
+            args.bucket_name.clone(),
+            args.key_name.clone(),
+        );
+        self.read(move |rows| {
+            let bucket = namespace::bucket(rows, &volume, &bucket)?;
+            let root = namespace::bucket_root(&bucket);
+            Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
+        })
+        .await
+    }
+
+    /// The sessions for which an inode must outlive its removal by the session `by`. They stay the same
+    /// until the removal is over: whoever opens the inode meanwhile waits.
+    pub fn removal(&self, inode: Option<u64>, by: u64) -> Option<(Removal<'_>, Keep)> {
+        let object_id = inode?;
+        let removal = self.removals.begin(object_id);
+        let keep = Keep {
+            object_id,
+            sessions: self.holders(object_id, by),
+        };
+        Some((removal, keep))
     }
 
     /// Those that have the inode open, and others than `by` that believe that its name is there and
@@ -104,37 +134,20 @@ impl Leader {
         held
     }
 
-    /// Likewise for a key.
-    pub async fn holders_of_key(&self, args: &KeyArgs, by: u64) -> Result<Vec<u64>> {
-        let (volume, bucket, key) = (
-            args.volume_name.clone(),
-            args.bucket_name.clone(),
-            args.key_name.clone(),
-        );
-        let found = self
-            .read(move |rows| {
-                let bucket = namespace::bucket(rows, &volume, &bucket)?;
-                let root = namespace::bucket_root(&bucket);
-                Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
-            })
-            .await?;
-        Ok(found.map_or_else(Vec::new, |id| self.holders(id, by)))
-    }
-
     /// Forgets the soft state of an earlier term, whose leader granted leases until `since` at the
     /// latest: every session has to announce itself.
     pub async fn take_over(&self, since: Duration) -> Result<()> {
-        let sessions: Vec<u64> = self
+        let sessions: Vec<SessionRow> = self
             .read(|rows| {
                 let rows = rows.scan(tables::SESSION, &[], None, usize::MAX)?;
-                Ok(rows
-                    .iter()
-                    .filter_map(|(k, _)| tables::parse_number_key::<1>(k))
-                    .map(|[id]| id)
-                    .collect())
+                rows.iter()
+                    .map(|(_, value)| decode(tables::SESSION, value))
+                    .collect()
             })
             .await?;
-        self.leases.take_over(&sessions, since);
+        let ids: Vec<u64> = sessions.iter().map(|session| session.id).collect();
+        self.leases.take_over(&ids, since);
+        let sessions = sessions.into_iter().map(|row| (row.id, row.client_id));
         self.opens.reset(sessions, self.now());
         Ok(())
     }

@@ -114,12 +114,16 @@ impl Leases {
             .send_if_modified(|earlier| earlier.sessions.remove(&session));
     }
 
-    /// Answers a renewal, when there is something to tell or after [`HOLD`].
-    pub async fn renew(&self, request: &RenewLeasesRequest) -> RenewLeasesResponse {
+    /// Answers a renewal, when there is something to tell or after [`HOLD`]. Unless the session `may_own`
+    /// buckets, it gets none, and those that it has are recalled.
+    pub async fn renew(&self, request: &RenewLeasesRequest, may_own: bool) -> RenewLeasesResponse {
         let session = request.session;
         let now = self.clock.monotonic();
         let holder = self.renewed(session, request.seen, now);
-        if !self.give(session, &request.wanted, now) {
+        if !may_own {
+            self.take_back(session);
+        }
+        if !may_own || !self.give(session, &request.wanted, now) {
             tokio::select! {
                 () = holder.something_to_tell() => {}
                 () = self.clock.sleep(HOLD) => {}

@@ -37,7 +37,7 @@ pub(super) async fn renew_wanting(
         seen,
         wanted: wanted.to_vec(),
     };
-    let mut answer = Box::pin(leases.renew(&request));
+    let mut answer = Box::pin(leases.renew(&request, true));
     match poll!(&mut answer) {
         Poll::Ready(answer) => answer,
         Poll::Pending => {

@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod opens;
 pub mod ops;
 pub mod reads;
+pub mod removals;
 pub mod replies;
 pub mod room;
 pub mod rows;

@@ -6,11 +6,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use ozone_proto::namespace::{DirRef, InodeRef};
 
 /// What the leader knows of one session.
 struct SessionState {
+    /// The client that opened it.
+    client: Bytes,
     last_seen: Duration,
     announced: bool,
 }
@@ -26,14 +29,15 @@ pub struct Opens {
 
 impl Opens {
     /// Forgets everything and takes `sessions` as known and not announced: a new leader's start.
-    pub fn reset(&self, sessions: Vec<u64>, now: Duration) {
+    pub fn reset(&self, sessions: impl IntoIterator<Item = (u64, Bytes)>, now: Duration) {
         self.holders.clear();
         self.places.clear();
         self.sessions.clear();
-        for id in sessions {
+        for (id, client) in sessions {
             self.sessions.insert(
                 id,
                 SessionState {
+                    client,
                     last_seen: now,
                     announced: false,
                 },
@@ -41,15 +45,23 @@ impl Opens {
         }
     }
 
-    /// A session began.
-    pub fn session_opened(&self, session: u64, now: Duration) {
+    /// `client` has opened a session.
+    pub fn session_opened(&self, session: u64, client: Bytes, now: Duration) {
         self.sessions.insert(
             session,
             SessionState {
+                client,
                 last_seen: now,
                 announced: true,
             },
         );
+    }
+
+    /// Whether the session is another client's.
+    pub fn is_foreign(&self, session: u64, client: &[u8]) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|state| state.client != client)
     }
 
     /// A session ended.
@@ -145,11 +157,21 @@ mod tests {
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
+    const CLIENT: &[u8] = b"client";
+
+    #[test]
+    fn a_session_is_its_clients_alone() {
+        let opens = Opens::default();
+        opens.reset([(7, Bytes::from_static(CLIENT))], NOW);
+        opens.session_opened(8, Bytes::from_static(b"other"), NOW);
+        assert!(!opens.is_foreign(7, CLIENT) && opens.is_foreign(8, CLIENT));
+        assert!(!opens.is_foreign(9, CLIENT), "nobody's is told as unknown");
+    }
 
     #[test]
     fn a_session_that_has_not_announced_itself_holds_everything() {
         let opens = Opens::default();
-        opens.reset(vec![7], NOW);
+        opens.reset([(7, Bytes::from_static(CLIENT))], NOW);
         assert_eq!(opens.holders(42), vec![7]);
         assert_eq!(opens.seen(7, NOW), Some(true));
         opens.announced(7, &[42]);
@@ -161,7 +183,7 @@ mod tests {
     #[test]
     fn a_closed_session_holds_nothing() {
         let opens = Opens::default();
-        opens.session_opened(7, NOW);
+        opens.session_opened(7, Bytes::from_static(CLIENT), NOW);
         opens.opened(7, 42);
         opens.session_closed(7);
         assert!(opens.holders(42).is_empty());

@@ -22,7 +22,7 @@ use crate::leader::{Leader, session_of};
 use crate::leases::{Entered, Moment};
 use crate::reads::{self, Answer};
 use crate::rows::Rows;
-use crate::state_machine::{call_of, response};
+use crate::state_machine::{call_of, client_of, response};
 use crate::{ops, services, tables, touched, unlink};
 
 /// Answers requests.
@@ -68,6 +68,7 @@ impl Runner {
         if !self.leader.group.is_leader() {
             return Err(self.not_leader());
         }
+        self.check_session(request, body)?;
         let entered = self.enter(body, session_of(request)).await?;
         if ops::is_change(body) {
             return self.change(request, &entered).await;
@@ -76,6 +77,19 @@ impl Runner {
         let mut reply = self.read(body).await?;
         self.lease(&entered, moment, body, &mut reply).await;
         Ok(response(request, Ok(reply)))
+    }
+
+    /// Refuses to act for a session that another client has opened.
+    fn check_session(&self, request: &OmRequest, body: &Body) -> Result<()> {
+        let client = client_of(request);
+        let sessions = [session_of(request), ops::session::named_by(body)];
+        for session in sessions {
+            if session != 0 && self.leader.opens.is_foreign(session, client) {
+                let message = format!("session {session} is another client's");
+                return Err(OmError::refused(Status::PermissionDenied, message));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until no other session has a bucket that the request touches to itself.
@@ -114,12 +128,13 @@ impl Runner {
             return self.leader.settle(answer, session).await;
         }
         let mut request = request.clone();
+        let mut removal = None;
         if let Some(body) = &mut request.body {
             self.leader.room.check(body)?;
-            ops::prepare(body, session, &self.leader).await?;
+            removal = ops::prepare(body, session, &self.leader).await?;
         }
         let moment = self.leader.leases.moment();
-        let mut answer = match self.leader.propose(request.clone()).await {
+        let applied = match self.leader.log(request.clone()).await {
             Err(OmError::Raft(ozone_raft::RaftError::NotLeader { leader })) => {
                 return Err(OmError::NotLeader {
                     leader: self.services.address_of(leader),
@@ -127,6 +142,8 @@ impl Runner {
             }
             other => other?,
         };
+        drop(removal);
+        let mut answer = self.leader.settle(applied, session).await?;
         self.note(&request, &answer);
         if let (Some(body), Some(reply)) = (&request.body, &mut answer.body) {
             self.lease(entered, moment, body, reply).await;
@@ -139,7 +156,8 @@ impl Runner {
         let opens = &self.leader.opens;
         match (&request.body, &answer.body) {
             (Some(Body::OpenSession(_)), Some(Reply::OpenSession(r))) => {
-                opens.session_opened(r.session, self.leader.now());
+                let client = client_of(request).clone();
+                opens.session_opened(r.session, client, self.leader.now());
             }
             (Some(Body::CloseSession(r)), Some(_)) => self.session_closed(r.session),
             (Some(Body::Create(r)), Some(Reply::Create(reply))) => {
@@ -243,6 +261,7 @@ impl Runner {
             return Err(refuse::session(request.session));
         }
         self.leader.opens.opened(request.session, inode.object_id);
+        self.leader.removals.over(inode.object_id).await;
         Ok(())
     }
 
@@ -272,7 +291,9 @@ impl Runner {
         if leader.opens.seen(request.session, leader.now()).is_none() {
             return Err(refuse::session(request.session));
         }
-        let answer = leader.leases.renew(request).await;
+        // What mounts hold back would come when there is no room for it.
+        let may_own = !leader.room.is_low();
+        let answer = leader.leases.renew(request, may_own).await;
         // What was granted by one that has been deposed meanwhile must not live longer.
         leader.group.read_barrier().await?;
         Ok(answer)

@@ -56,13 +56,17 @@ pub fn enrolment(options: &OmOptions, layout: &Layout, id: Uuid) -> Result<Enrol
 /// Refuses a request in the name of somebody else than the caller has proved to be. A caller of no
 /// name came over a plaintext listener.
 pub fn check_user(caller: Option<&Subject>, request: &OmRequest) -> Result<()> {
-    let Some(caller) = caller.filter(|caller| caller.id != SUPERUSER) else {
-        return Ok(());
-    };
     let claimed = request
         .user_info
         .as_ref()
         .map_or("", |user| user.user_name());
+    if claimed.is_empty() {
+        let message = "the request does not say in whose name it is made";
+        return Err(OmError::refused(Status::PermissionDenied, message));
+    }
+    let Some(caller) = caller.filter(|caller| caller.id != SUPERUSER) else {
+        return Ok(());
+    };
     let uid = request.context.as_ref().and_then(|context| context.uid);
     if claimed == caller.id && uid != Some(0) {
         return Ok(());
@@ -114,5 +118,7 @@ mod tests {
         }
         check_user(Some(&caller("root")), &request("bilbo", 1000)).unwrap();
         check_user(None, &request("bilbo", 1000)).unwrap();
+        check_user(None, &request("", 1000)).unwrap_err();
+        check_user(None, &OmRequest::default()).unwrap_err();
     }
 }

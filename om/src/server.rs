@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use uuid::Uuid;
 
-use crate::background::{Fold, Reclaim, SessionWatch};
+use crate::background::{Fold, OpenKeys, Reclaim, SessionWatch};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -36,6 +36,7 @@ use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
 use crate::leases::Leases;
 use crate::opens::Opens;
+use crate::removals::Removals;
 use crate::room::RoomWatch;
 use crate::runner::Runner;
 use crate::security::enrolment;
@@ -46,8 +47,6 @@ use crate::tokens::{KeyRefresh, Tokens};
 
 /// How long a stopping listener waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
-/// A freed block is kept this long for readers that still hold its location.
-const BLOCK_GRACE: Duration = Duration::from_secs(60);
 /// How long a single OM may take to lead itself.
 const ELECTION: Duration = Duration::from_secs(30);
 
@@ -200,6 +199,7 @@ impl OmServer {
             group: group.clone(),
             blocks: blocks(&options, &channels, tokens)?,
             opens: Opens::default(),
+            removals: Removals::default(),
             leases: Leases::new(options.clock.clone()),
             default_replication: default_replication(&options.config)?,
             room: Arc::default(),
@@ -301,10 +301,8 @@ fn background(
     channels: Arc<Channels>,
 ) -> Result<Workers> {
     let workers = Workers::new(options.clock.clone());
-    let interval = options
-        .config
-        .get_duration("ozone.block.deleting.service.interval")
-        .map_err(start)?;
+    let duration = |key| options.config.get_duration(key).map_err(start);
+    let interval = duration("ozone.block.deleting.service.interval")?;
     workers.spawn(SessionWatch(runner.clone()));
     workers.spawn(RoomWatch {
         room: runner.leader.room.clone(),
@@ -318,7 +316,12 @@ fn background(
     workers.spawn(Reclaim {
         runner: runner.clone(),
         interval,
-        grace: BLOCK_GRACE.min(interval),
+        grace: duration("ozone.om.freed.block.grace")?,
+    });
+    workers.spawn(OpenKeys {
+        runner: runner.clone(),
+        interval: duration("ozone.om.open.key.cleanup.service.interval")?,
+        age: duration("ozone.om.open.key.expire.threshold")?,
     });
     Ok(workers)
 }

@@ -23,6 +23,9 @@ use crate::replies::{Call, Replies};
 use crate::store::{self, Store};
 use crate::tables;
 
+/// User and group of whoever does not say.
+const NOBODY: u32 = 65534;
+
 /// The replicated state of the OM.
 pub struct OmState {
     /// `None` only after a restore that failed half-way.
@@ -70,6 +73,14 @@ impl OmState {
         store.write(rows)?;
         Ok(answers)
     }
+}
+
+/// The client that makes a request, empty for the OM's own.
+pub fn client_of(request: &OmRequest) -> &Bytes {
+    static NOBODY: Bytes = Bytes::new();
+    let context = request.context.as_ref();
+    let client = context.and_then(|context| context.client_id.as_ref());
+    client.unwrap_or(&NOBODY)
 }
 
 /// Which call of which client a request is; `None` for the OM's own.
@@ -126,8 +137,8 @@ fn given_by(request: &OmRequest, index: u64) -> Given {
         default_replication: decided.replication,
         asker: Asker {
             user: user.map(|u| u.user_name().to_owned()).unwrap_or_default(),
-            uid: context.map_or(0, |c| c.uid()),
-            gid: context.map_or(0, |c| c.gid()),
+            uid: context.and_then(|c| c.uid).unwrap_or(NOBODY),
+            gid: context.and_then(|c| c.gid).unwrap_or(NOBODY),
         },
         session: session_of(request),
     }

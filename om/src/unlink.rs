@@ -1,7 +1,7 @@
 //! What becomes of an inode that loses a name: shared by unlink, rename over a file, and keys that
 //! are overwritten or deleted.
 
-use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, OrphanRow};
+use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, Keep, OrphanRow};
 
 use crate::apply::Apply;
 use crate::error::Result;
@@ -11,13 +11,14 @@ use crate::tables;
 
 /// Takes the name `name` in `dir` from the inode `found` (not a directory) and returns the inode's
 /// row as it is now. With its last name gone, the inode goes to be reclaimed, or stays for the
-/// sessions `keep_for` that have it open.
+/// sessions that have it open. `keep` says which, if it is about this inode; if something else had the
+/// name when the leader looked, the inode stays for every session until that says otherwise.
 pub fn drop_name(
     apply: &mut Apply<'_>,
     dir: &DirRef,
     name: &[u8],
     found: Found,
-    keep_for: &[u64],
+    keep: Option<&Keep>,
 ) -> Result<InodeRow> {
     let Level::Bucket {
         volume,
@@ -49,6 +50,10 @@ pub fn drop_name(
     {
         apply.delete(tables::INODE, key);
     }
+    let keep_for = match keep.filter(|keep| keep.object_id == row.object_id) {
+        Some(keep) => keep.sessions.clone(),
+        None => all_sessions(apply)?,
+    };
     if keep_for.is_empty() {
         reclaim(apply, volume, bucket, row.clone());
         return Ok(row);
@@ -59,18 +64,26 @@ pub fn drop_name(
         volume_id: volume,
         bucket_id: bucket,
         inode: Some(row.clone()),
-        sessions: keep_for.to_vec(),
+        sessions: keep_for.clone(),
     };
     let key = tables::id_key(volume, bucket, row.object_id);
     apply.put(tables::ORPHAN, &key, &orphan);
     for session in keep_for {
         apply.put_raw(
             tables::SESSION_ORPHAN,
-            &session_orphan_key(*session, row.object_id),
+            &session_orphan_key(session, row.object_id),
             key.clone(),
         );
     }
     Ok(row)
+}
+
+fn all_sessions(apply: &Apply<'_>) -> Result<Vec<u64>> {
+    let rows = apply.scan(tables::SESSION, &[], None, usize::MAX)?;
+    let ids = rows
+        .iter()
+        .filter_map(|(key, _)| tables::parse_number_key::<1>(key));
+    Ok(ids.map(|[id]| id).collect())
 }
 
 /// `bytes` of a file, times the copies that are kept of them.

@@ -210,3 +210,47 @@ fn no_reader_goes_back_in_time() {
         "00000299"
     );
 }
+
+/// Bytes of a file that is removed while another mount opens it: more than the kernel reads at once.
+const REMOVED: usize = 300_000;
+
+#[test]
+fn whoever_opens_a_file_while_it_is_removed_reads_all_of_it_or_finds_none() {
+    let two = two();
+    let (here, there) = (two.here.join("file"), two.there.join("file"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut read = 0;
+            while !done.load(Ordering::Acquire) {
+                match fs::File::open(&there) {
+                    Ok(file) => {
+                        // All bytes are there, or none: it may be open before it is written.
+                        let mut content = vec![0; REMOVED];
+                        let whole = file.metadata().unwrap().len() == REMOVED as u64;
+                        if whole {
+                            file.read_exact_at(&mut content, 0).unwrap();
+                            assert!(content.iter().all(|byte| *byte == b'x'));
+                            read += 1;
+                        }
+                    }
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+                }
+            }
+            read
+        });
+        for round in 0..400 {
+            fs::write(&here, vec![b'x'; REMOVED]).unwrap();
+            if round % 2 == 0 {
+                fs::remove_file(&here).unwrap();
+            } else {
+                fs::write(two.here.join("other"), vec![b'x'; REMOVED]).unwrap();
+                fs::rename(two.here.join("other"), &here).unwrap();
+                fs::remove_file(&here).unwrap();
+            }
+        }
+        done.store(true, Ordering::Release);
+        let read = reader.join().unwrap();
+        println!("{read} files were read while they were removed");
+    });
+}

@@ -24,7 +24,10 @@ fn cluster() -> Cluster {
     Cluster::start(ClusterOptions {
         datanodes: 3,
         replication: Some("THREE"),
-        sets: vec!["ozone.block.deleting.service.interval=500ms".to_owned()],
+        sets: vec![
+            "ozone.block.deleting.service.interval=500ms".to_owned(),
+            "ozone.om.freed.block.grace=1s".to_owned(),
+        ],
         ..ClusterOptions::default()
     })
 }

@@ -150,7 +150,7 @@ impl Objects {
     pub async fn delete_key(&self, name: KeyName<'_>) -> Result<()> {
         let request = DeleteKeyRequest {
             key_args: name.args(),
-            keep_for: Vec::new(),
+            keep: None,
         };
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }

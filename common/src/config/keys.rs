@@ -148,6 +148,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.key.deleting.limit.per.task", "50000", Kind::Int, "Most deleted keys handled in one round."),
     KeySpec::new("ozone.path.deleting.limit.per.task", "20000", Kind::Int, "Most deleted directories and files handled in one round."),
     KeySpec::new("ozone.block.deleting.service.interval", "1m", Kind::Duration, "How often freed blocks are handed to the datanodes and deleted there."),
+    KeySpec::new("ozone.om.freed.block.grace", "60s", Kind::Duration, "How long a freed block is kept for readers that still know its place."),
     KeySpec::new("ozone.directory.deleting.service.interval", "1m", Kind::Duration, "How often deleted directories are taken apart."),
     KeySpec::new("ozone.snapshot.deleting.service.interval", "30s", Kind::Duration, "How often deleted snapshots are reclaimed."),
 

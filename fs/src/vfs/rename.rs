@@ -53,7 +53,7 @@ impl Vfs {
             to_name: to_name.clone(),
             no_replace: target == Target::Keep,
             exchange: target == Target::Exchange,
-            keep_for: Vec::new(),
+            keep: None,
         };
         // Whoever replaces a file by renaming expects to find the old content or the new.
         let belief = source.names().lock().find(from.name, &self.leases);

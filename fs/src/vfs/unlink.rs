@@ -27,7 +27,7 @@ impl Vfs {
             name: Bytes::copy_from_slice(name),
             object_id: 0,
             directory,
-            keep_for: Vec::new(),
+            keep: None,
         };
         let _changing = Changing::new(&parent);
         let asked = parent.asked();

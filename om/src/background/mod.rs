@@ -2,13 +2,14 @@
 //! freed blocks to SCM, folds inline bytes into blocks. All of it is bounded pieces of work, put into the log like any request.
 
 mod fold;
+mod open_keys;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ozone_common::worker::{Next, WorkError, Worker};
-use ozone_proto::namespace::{FreedBlockRow, PurgeRequest};
+use ozone_proto::namespace::{DeletedRow, FreedBlockRow, InodeRow, Keep, PurgeRequest};
 use ozone_proto::om::Type;
 use ozone_proto::om::om_request::Body;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::runner::{Runner, own_request};
 use crate::tables::{self, Table};
 
 pub use fold::Fold;
+pub use open_keys::OpenKeys;
 
 /// Deleted files or directories taken up by one command.
 const KEYS: usize = 200;
@@ -82,17 +84,45 @@ impl Reclaim {
         if deleted_dirs.is_empty() && deleted_rows.is_empty() {
             return Ok(false);
         }
+        let keeps = self.open_files(deleted_dirs.clone()).await?;
         let request = PurgeRequest {
             deleted_rows: deleted_rows.into_iter().map(Into::into).collect(),
             deleted_dirs: deleted_dirs.into_iter().map(Into::into).collect(),
-            sent_blocks: Vec::new(),
             limit: ROWS,
+            keeps,
+            ..Default::default()
         };
         self.runner
             .leader
             .propose(own_request(Type::Purge, Body::Purge(request)))
             .await?;
         Ok(true)
+    }
+
+    /// The files in deleted directories that somebody has open.
+    async fn open_files(&self, deleted_dirs: Vec<Vec<u8>>) -> Result<Vec<Keep>> {
+        let files = self.runner.leader.read(move |rows| {
+            let mut files = Vec::new();
+            for key in deleted_dirs {
+                let Some(deleted) = rows.get::<DeletedRow>(tables::DELETED_DIRECTORY, &key)? else {
+                    continue;
+                };
+                let id = deleted.inode.map_or(0, |inode| inode.object_id);
+                let prefix = tables::children_prefix(deleted.volume_id, deleted.bucket_id, id);
+                for (_, value) in rows.scan(tables::FILE, &prefix, None, ROWS as usize)? {
+                    let row: InodeRow = decode(tables::FILE, &value)?;
+                    files.push(row.object_id);
+                }
+            }
+            Ok(files)
+        });
+        let opens = &self.runner.leader.opens;
+        let keep = |object_id| Keep {
+            object_id,
+            sessions: opens.holders(object_id),
+        };
+        let keeps = files.await?.into_iter().map(keep);
+        Ok(keeps.filter(|keep| !keep.sessions.is_empty()).collect())
     }
 
     async fn keys(&self, table: Table) -> Result<Vec<Vec<u8>>> {

@@ -87,6 +87,22 @@ impl Leases {
         self.exclusive.given_back(bucket, awaited);
     }
 
+    /// Recalls every bucket that `session` owns, and waits for none.
+    pub(super) fn take_back(&self, session: u64) {
+        let tell = |buckets: &[u64]| {
+            let recall = |bucket: &u64| Change {
+                object_id: *bucket,
+                recall: true,
+                ..Default::default()
+            };
+            Some(
+                self.holder(session)?
+                    .push(buckets.iter().map(recall).collect()),
+            )
+        };
+        self.exclusive.recall_owned(session, tell);
+    }
+
     /// Gives `session`, which lives at `now`, the buckets that it wants and nobody else uses. True when it
     /// has got one.
     pub(super) fn give(&self, session: u64, wanted: &[u64], now: Duration) -> bool {

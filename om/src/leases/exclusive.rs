@@ -97,6 +97,19 @@ impl Exclusive {
         number.map(|number| (owner, number))
     }
 
+    /// As [`recall`](Self::recall), for everything that `session` owns and has not been told to give back.
+    pub(super) fn recall_owned(&self, session: u64, tell: impl FnOnce(&[u64]) -> Option<u64>) {
+        let mut state = self.0.lock();
+        let mut owned = state.owned_by(session);
+        owned.retain(|bucket| state.recalled(*bucket).is_none());
+        if owned.is_empty() {
+            return;
+        }
+        if let Some(number) = tell(&owned) {
+            state.recall_all(&owned, number);
+        }
+    }
+
     /// The owner has acknowledged the recall by its number, or its leases have ended.
     pub(super) fn given_back(&self, bucket: u64, (session, number): (u64, u64)) {
         let mut state = self.0.lock();

@@ -4,6 +4,7 @@ use std::task::Poll;
 
 use futures::poll;
 use ozone_common::clock::{Clock, ManualClock};
+use ozone_proto::namespace::RenewLeasesRequest;
 
 use super::*;
 use crate::leases::tests::{attach, leases, renew, renew_wanting};
@@ -86,6 +87,27 @@ async fn a_request_under_way_prevents_the_grant() {
         assert!(answer.exclusive.is_empty());
     }
     let answer = renew_wanting(&leases, &clock, 7, seen, &[BUCKET]).await;
+    assert_eq!(answer.exclusive, [BUCKET]);
+}
+
+#[tokio::test]
+async fn a_session_that_may_own_nothing_gives_its_buckets_back() {
+    let (clock, leases) = leases();
+    let seen = own(&leases, &clock).await;
+    let request = |seen| RenewLeasesRequest {
+        session: 7,
+        seen,
+        wanted: vec![BUCKET],
+    };
+    let told = leases.renew(&request(seen), false).await;
+    assert_eq!(told.changes, recall());
+    assert!(told.exclusive.is_empty());
+    let request = request(told.seq);
+    let mut refused = Box::pin(leases.renew(&request, false));
+    assert!(poll!(&mut refused).is_pending(), "nothing to tell");
+    clock.advance(HOLD);
+    assert!(refused.await.exclusive.is_empty());
+    let answer = renew_wanting(&leases, &clock, 7, told.seq, &[BUCKET]).await;
     assert_eq!(answer.exclusive, [BUCKET]);
 }
 

@@ -43,7 +43,7 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
     if let Some(old) = namespace::child(apply, &dir, name)? {
         let (mode, uid, gid) = (old.row.mode, old.row.uid, old.row.gid);
         (row.mode, row.uid, row.gid) = (mode, uid, gid);
-        unlink::drop_name(apply, &dir, name, old, &args.keep_for)?;
+        unlink::drop_name(apply, &dir, name, old, args.keep.as_ref())?;
     }
     enter(apply, &dir, name, &row)?;
     fold_queue::add(apply, &dir, name, row.object_id, &row.extents)?;

@@ -17,7 +17,7 @@ pub fn apply(request: &DeleteKeyRequest, apply: &mut Apply<'_>) -> Result<Delete
     let (dir, name, found) = key_path::resolve(apply, &root, &args.key_name)?
         .ok_or_else(|| key_path::not_found(&args.key_name))?;
     if !namespace::is_dir(&found.row) {
-        unlink::drop_name(apply, &dir, name, found, &request.keep_for)?;
+        unlink::drop_name(apply, &dir, name, found, request.keep.as_ref())?;
         apply.touch_directory(&dir, 0)?;
         return Ok(DeleteKeyResponse::default());
     }

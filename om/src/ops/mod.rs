@@ -28,6 +28,8 @@ use ozone_proto::om::om_response::Body as Reply;
 use crate::apply::Apply;
 use crate::error::{Result, refuse};
 use crate::leader::Leader;
+use crate::removals::Removal;
+use crate::state_machine::client_of;
 
 /// Whether the request changes the namespace, and so goes through the log.
 pub fn is_change(body: &Body) -> bool {
@@ -60,41 +62,48 @@ pub fn is_internal(body: &Body) -> bool {
 }
 
 /// Leader: decides, for a request of `session`, what apply must not (who has a file open, which blocks are free).
-pub async fn prepare(body: &mut Body, session: u64, leader: &Leader) -> Result<()> {
-    match body {
-        Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await,
+/// With what is returned, nobody opens the file that is about to lose its name.
+pub async fn prepare<'a>(
+    body: &mut Body,
+    session: u64,
+    leader: &'a Leader,
+) -> Result<Option<Removal<'a>>> {
+    let (removal, slot) = match body {
         Body::Unlink(r) => {
-            r.keep_for = leader.holders_at(r.dir, r.name.to_vec(), session).await?;
-            Ok(())
+            let at = leader.child(r.dir, r.name.to_vec()).await?;
+            (leader.removal(at, session), &mut r.keep)
         }
         Body::Rename(r) => {
-            r.keep_for = leader
-                .holders_at(r.to_dir, r.to_name.to_vec(), session)
-                .await?;
-            Ok(())
+            let at = leader.child(r.to_dir, r.to_name.to_vec()).await?;
+            (leader.removal(at, session), &mut r.keep)
         }
         Body::DeleteKeyRequest(r) => {
-            r.keep_for = leader.holders_of_key(&r.key_args, session).await?;
-            Ok(())
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.keep)
         }
         Body::CommitKeyRequest(r) => {
-            r.key_args.keep_for = leader.holders_of_key(&r.key_args, session).await?;
-            Ok(())
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
         }
-        Body::Batch(r) => {
-            batch::prepare(r, leader);
-            Ok(())
+        other => {
+            prepare_in_place(other, leader).await?;
+            return Ok(None);
         }
-        Body::Commit(r) => {
-            leader.opens.correct(r.r#ref.as_mut());
-            Ok(())
-        }
-        Body::SetAttr(r) => {
-            leader.opens.correct(r.r#ref.as_mut());
-            Ok(())
-        }
-        _ => Ok(()),
+    };
+    let (removal, keep) = removal.unzip();
+    *slot = keep;
+    Ok(removal)
+}
+
+async fn prepare_in_place(body: &mut Body, leader: &Leader) -> Result<()> {
+    match body {
+        Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await?,
+        Body::Batch(r) => batch::prepare(r, leader),
+        Body::Commit(r) => leader.opens.correct(r.r#ref.as_mut()),
+        Body::SetAttr(r) => leader.opens.correct(r.r#ref.as_mut()),
+        _ => {}
     }
+    Ok(())
 }
 
 /// Applies a change; a batch is applied by [`batch::apply`], part by part.
@@ -139,12 +148,4 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
             "the request cannot be applied: it changes nothing, or is not served yet",
         )),
     }
-}
-
-fn client_of(request: &OmRequest) -> &[u8] {
-    request
-        .context
-        .as_ref()
-        .map(|c| c.client_id())
-        .unwrap_or_default()
 }

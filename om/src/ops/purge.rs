@@ -1,8 +1,8 @@
 //! Purge: the background's work on what has been deleted, a bounded piece at a time: directories
 //! are expanded into their children, files give up their extents, freed blocks that SCM has taken
-//! over are forgotten.
+//! over are forgotten, and so are keys that were opened and never committed.
 
-use ozone_proto::namespace::{DeletedRow, DirRef, InodeRow, PurgeRequest, PurgeResponse};
+use ozone_proto::namespace::{DeletedRow, DirRef, InodeRow, Keep, PurgeRequest, PurgeResponse};
 
 use crate::apply::Apply;
 use crate::error::Result;
@@ -22,11 +22,14 @@ pub fn apply(request: &PurgeRequest, apply: &mut Apply<'_>) -> Result<PurgeRespo
             );
         }
     }
+    for key in &request.open_keys {
+        apply.delete(tables::OPEN_KEY, key);
+    }
     for key in &request.deleted_dirs {
         if left == 0 {
             break;
         }
-        expand(apply, key, &mut left)?;
+        expand(apply, key, &request.keeps, &mut left)?;
     }
     for key in &request.deleted_rows {
         if left == 0 {
@@ -56,7 +59,7 @@ fn give_up(apply: &mut Apply<'_>, key: &[u8], left: &mut usize) -> Result<()> {
 }
 
 /// Moves children of a deleted directory to where they are reclaimed.
-fn expand(apply: &mut Apply<'_>, key: &[u8], left: &mut usize) -> Result<()> {
+fn expand(apply: &mut Apply<'_>, key: &[u8], keeps: &[Keep], left: &mut usize) -> Result<()> {
     let Some(deleted) = apply.get::<DeletedRow>(tables::DELETED_DIRECTORY, key)? else {
         return Ok(());
     };
@@ -81,7 +84,13 @@ fn expand(apply: &mut Apply<'_>, key: &[u8], left: &mut usize) -> Result<()> {
     for (child, _) in apply.scan(tables::FILE, &prefix, None, *left)? {
         let name = child[prefix.len()..].to_vec();
         if let Some(found) = namespace::child(apply, &dir, &name)? {
-            unlink::drop_name(apply, &dir, &name, found, &[])?;
+            let object_id = found.row.object_id;
+            let nobody = Keep {
+                object_id,
+                sessions: Vec::new(),
+            };
+            let keep = keeps.iter().find(|keep| keep.object_id == object_id);
+            unlink::drop_name(apply, &dir, &name, found, Some(keep.unwrap_or(&nobody)))?;
         }
         *left = left.saturating_sub(1);
     }

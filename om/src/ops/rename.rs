@@ -1,7 +1,7 @@
 //! Rename: moves a name within a bucket, over another one where POSIX allows it. A directory of any
 //! size moves as one row: its children are filed under its id.
 
-use ozone_proto::namespace::{DirRef, InodeRow, PlaceRow, RenameRequest, RenameResponse};
+use ozone_proto::namespace::{DirRef, InodeRow, Keep, PlaceRow, RenameRequest, RenameResponse};
 use ozone_proto::om::Status;
 
 use crate::apply::{Apply, placeless};
@@ -55,7 +55,7 @@ pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameRes
                 ..Default::default()
             });
         }
-        Some(target) => replace(apply, &moves, &source, target, &request.keep_for)?,
+        Some(target) => replace(apply, &moves, &source, target, request.keep.as_ref())?,
     };
     let id = source.row.object_id;
     let directory = namespace::is_dir(&source.row);
@@ -113,7 +113,7 @@ fn replace(
     moves: &Move<'_>,
     source: &Found,
     target: Found,
-    keep_for: &[u64],
+    keep: Option<&Keep>,
 ) -> Result<u64> {
     let id = target.row.object_id;
     match (
@@ -151,7 +151,7 @@ fn replace(
             )?;
         }
         (false, false) => {
-            unlink::drop_name(apply, &moves.to, moves.to_name, target, keep_for)?;
+            unlink::drop_name(apply, &moves.to, moves.to_name, target, keep)?;
         }
     }
     Ok(id)

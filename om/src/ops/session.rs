@@ -7,6 +7,8 @@ use ozone_proto::namespace::{
     ReserveIdsResponse, SessionRow,
 };
 
+use ozone_proto::om::om_request::Body;
+
 use crate::apply::Apply;
 use crate::error::{Result, refuse};
 use crate::namespace::ROW_VERSION;
@@ -82,6 +84,22 @@ fn asking(apply: &Apply<'_>) -> Result<SessionRow> {
     apply
         .get(tables::SESSION, &tables::number_key(&[session]))?
         .ok_or_else(|| refuse::session(session))
+}
+
+/// The session that a request is about, 0 for none.
+pub fn named_by(body: &Body) -> u64 {
+    match body {
+        Body::KeepAlive(r) => r.session,
+        Body::RenewLeases(r) => r.session,
+        Body::CloseSession(r) => r.session,
+        Body::Release(r) => r.session,
+        Body::ReleaseBlocks(r) => r.session,
+        Body::AllocateBlocks(r) => r.session,
+        Body::Open(r) => r.session,
+        Body::Create(r) => r.session,
+        Body::Commit(r) => r.session,
+        _ => 0,
+    }
 }
 
 /// Applies CloseSession.

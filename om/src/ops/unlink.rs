@@ -28,7 +28,7 @@ pub fn apply(request: &UnlinkRequest, apply: &mut Apply<'_>) -> Result<UnlinkRes
             parent: placeless(parent),
         });
     }
-    let row = unlink::drop_name(apply, &dir, &request.name, found, &request.keep_for)?;
+    let row = unlink::drop_name(apply, &dir, &request.name, found, request.keep.as_ref())?;
     let parent = apply.touch_directory(&dir, 0)?;
     Ok(UnlinkResponse {
         object_id: id,

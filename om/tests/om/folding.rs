@@ -138,10 +138,10 @@ fn folded_files_read_as_before_and_the_om_keeps_none_of_their_bytes() {
     assert_eq!((om.rows(tables::INLINE), queued(&om)), (0, 0));
     assert_eq!(om.rows(tables::OPEN_BLOCK), 0, "the own session has ended");
 
-    om.ask(unlink(root, "a", false, vec![]));
+    om.ask(unlink(root, "a", false, None));
     om.purge();
     assert_eq!(om.rows(tables::FREED_BLOCK), 0, "b is in the same block");
-    om.ask(unlink(root, "b", false, vec![]));
+    om.ask(unlink(root, "b", false, None));
     om.purge();
     assert_eq!(om.rows(tables::FREED_BLOCK), 1);
 }
@@ -160,7 +160,7 @@ fn what_was_written_while_a_block_was_on_its_way_wins() {
     // Overwritten in the middle, renamed, and one deleted, before the fold arrives.
     om.commit(&a, session, vec![inline(40, &[2; 20])]);
     om.ask(Body::Rename(rename(root, "a", root, "b")));
-    om.ask(unlink(root, "gone", false, vec![]));
+    om.ask(unlink(root, "gone", false, None));
     om.purge();
     let a = Inode {
         r#ref: a.r#ref.map(|r| ozone_proto::namespace::InodeRef {
@@ -296,6 +296,6 @@ fn a_file_without_a_word_about_replication_is_kept_and_accounted_as_the_default_
     assert_eq!(used(&om), 3000);
     // The default may change; what a file was made with stays.
     om.default_replication = None;
-    om.ask(unlink(root, "f", false, vec![]));
+    om.ask(unlink(root, "f", false, None));
     assert_eq!(used(&om), 0);
 }

@@ -45,7 +45,7 @@ fn the_same_log_makes_the_same_state_and_a_restart_keeps_it() {
         ..dir
     };
     om.ask(Body::Rename(rename(dir, "file", inside, "moved")));
-    om.ask(unlink(inside, "nothing", false, vec![]));
+    om.ask(unlink(inside, "nothing", false, None));
     let first = om.reserve(session, 10);
     let new = created(dir, "new", first);
     let refused = created(dir, "other", first + 10);
@@ -151,7 +151,7 @@ fn a_directory_cannot_move_into_itself_and_only_replaces_an_empty_one() {
         Status::Ok
     );
     assert_eq!(
-        om.ask(unlink(root, "empty", true, vec![])).status(),
+        om.ask(unlink(root, "empty", true, None)).status(),
         Status::DirectoryNotEmpty
     );
 }
@@ -177,14 +177,14 @@ fn blocks_are_freed_when_the_last_reference_goes_and_not_before() {
         name: Bytes::from_static(b"g"),
     };
     om.ask(Body::Link(link));
-    om.ask(unlink(root, "f", false, vec![]));
+    om.ask(unlink(root, "f", false, None));
     om.purge();
     assert_eq!(
         om.rows(tables::FREED_BLOCK),
         1,
         "the other name still needs block 2"
     );
-    om.ask(unlink(root, "g", false, vec![]));
+    om.ask(unlink(root, "g", false, None));
     om.purge();
     assert_eq!(om.rows(tables::FREED_BLOCK), 2);
     assert_eq!(
@@ -198,12 +198,30 @@ fn blocks_are_freed_when_the_last_reference_goes_and_not_before() {
 }
 
 #[test]
+fn a_file_that_took_the_name_meanwhile_is_kept_for_every_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let (root, _) = om.bucket();
+    let file = om.create(root, "f", InodeKind::File);
+    let about_another = Keep {
+        object_id: id(&file) + 1,
+        sessions: Vec::new(),
+    };
+    om.ask(unlink(root, "f", false, Some(about_another)));
+    assert_eq!((om.rows(tables::ORPHAN), om.rows(tables::DELETED)), (1, 0));
+}
+
+#[test]
 fn an_unlinked_open_file_lives_until_its_session_ends() {
     let dir = tempfile::tempdir().unwrap();
     let mut om = Om::open(dir.path());
     let (root, session) = om.bucket();
     let file = om.create(root, "f", InodeKind::File);
-    om.ask(unlink(root, "f", false, vec![session]));
+    let keep = Keep {
+        object_id: id(&file),
+        sessions: vec![session],
+    };
+    om.ask(unlink(root, "f", false, Some(keep)));
     let inline = InlineSource {
         data: Bytes::from_static(b"late"),
         ..Default::default()
@@ -281,7 +299,7 @@ fn a_scattered_map_equals_a_byte_array_and_leaves_no_reference_behind() {
         content(&om, &file, model.len() as u64) == model,
         "the map is not what was written"
     );
-    om.ask(unlink(root, "f", false, vec![]));
+    om.ask(unlink(root, "f", false, None));
     om.purge();
     assert_eq!(
         (

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
+use ozone_om::namespace;
 use ozone_om::rows::{Row, Rows};
 use ozone_om::state_machine::OmState;
 use ozone_om::tables::{self, Table};
@@ -63,7 +64,21 @@ impl Om {
         OmResponse::decode(replies[0].clone()).unwrap()
     }
 
-    pub(crate) fn ask(&mut self, body: Body) -> OmResponse {
+    /// A file that loses its name is kept for nobody, unless the request says otherwise.
+    pub(crate) fn ask(&mut self, mut body: Body) -> OmResponse {
+        let store = self.state.store().unwrap();
+        let at = |dir: Option<DirRef>, name: &[u8]| {
+            let found = namespace::child(&*store, &dir.unwrap(), name).unwrap();
+            found.map(|found| Keep {
+                object_id: found.row.object_id,
+                sessions: Vec::new(),
+            })
+        };
+        match &mut body {
+            Body::Unlink(r) if r.keep.is_none() => r.keep = at(r.dir, &r.name),
+            Body::Rename(r) if r.keep.is_none() => r.keep = at(r.to_dir, &r.to_name),
+            _ => {}
+        }
         self.send(OmRequest {
             body: Some(body),
             ..Default::default()
@@ -253,14 +268,14 @@ pub(crate) fn extent(file_offset: u64, length: u64, local: u64, offset: u64) -> 
     }
 }
 
-pub(crate) fn unlink(dir: DirRef, name: &str, directory: bool, keep_for: Vec<u64>) -> Body {
+pub(crate) fn unlink(dir: DirRef, name: &str, directory: bool, keep: Option<Keep>) -> Body {
     let name = Bytes::copy_from_slice(name.as_bytes());
     Body::Unlink(UnlinkRequest {
         dir: Some(dir),
         name,
         object_id: 0,
         directory,
-        keep_for,
+        keep,
     })
 }
 
