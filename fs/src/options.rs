@@ -48,7 +48,7 @@ impl Default for MountOptions {
             nonempty: false,
             ttl: Duration::ZERO,
             threads: 4,
-            dirty_limit: 256 << 20,
+            dirty_limit: 64 << 20,
             read_ahead: 4 << 20,
         }
     }

@@ -19,6 +19,10 @@ use ozone_cli::{FreonArgs, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
+/// Buffers of mebibytes come and go with every large copy: the C library's allocator keeps them.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of a command that could not do its work, as Ozone's.
 const FAILED: u8 = 255;
 
