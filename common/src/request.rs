@@ -53,7 +53,8 @@ pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
 
 fn within<F: Future>(op: &'static str, id: Arc<str>, work: F) -> impl Future<Output = F::Output> {
     let span = crate::telemetry::request_span(op, &id);
-    CURRENT.scope(id, work.instrument(span))
+    // Kilobytes, which the wrappers would move about.
+    CURRENT.scope(id, Box::pin(work).instrument(span))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -58,7 +59,7 @@ impl Fuse {
         }
     }
 
-    /// Runs `work` in a task and answers with what it gives.
+    /// Does `work` and answers with what it gives.
     fn run<R, T, W>(
         &self,
         op: &'static str,
@@ -71,6 +72,8 @@ impl Fuse {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let started = Instant::now();
+        // What a request may need to wait for takes kilobytes, which are not to be moved about.
+        let work = Box::pin(work);
         let whole = async move {
             match work.await {
                 Ok(done) => answer(reply, done),
@@ -78,7 +81,18 @@ impl Fuse {
             }
             metrics::histogram!("ozone_fs_request_seconds", "op" => op).record(started.elapsed());
         };
-        self.runtime.spawn(request::begin(op, whole));
+        self.start(op, whole);
+    }
+
+    /// Works here until there is something to wait for, and from there on in a task: most requests are
+    /// answered from memory, and to change threads would cost more than they do.
+    fn start(&self, op: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(request::begin(op, work));
+        let _runtime = self.runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        if work.as_mut().poll(&mut context).is_pending() {
+            self.runtime.spawn(work);
+        }
     }
 }
 
@@ -429,7 +443,7 @@ impl Filesystem for Fuse {
                 Err(error) => reply::refuse("readdir", reply, &error),
             }
         };
-        self.runtime.spawn(request::begin("readdir", work));
+        self.start("readdir", work);
     }
 
     fn readdirplus(
@@ -449,7 +463,7 @@ impl Filesystem for Fuse {
                 Err(error) => reply::refuse("readdirplus", reply, &error),
             }
         };
-        self.runtime.spawn(request::begin("readdirplus", work));
+        self.start("readdirplus", work);
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
