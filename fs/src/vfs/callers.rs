@@ -37,10 +37,7 @@ impl Callers {
 
     /// The namespace as the process sees it, with all of its groups; `None` when it has no others.
     async fn namespace_with_groups(&self, who: &Who) -> Option<Namespace> {
-        let status = tokio::fs::read_to_string(format!("/proc/{}/status", who.pid))
-            .await
-            .ok()?;
-        let gids = groups_of(&status);
+        let gids = who.groups().await;
         if gids.iter().all(|gid| *gid == who.gid) {
             return None;
         }
@@ -65,6 +62,14 @@ impl Callers {
             Ok(caller) => self.namespace.for_caller(&caller),
             Err(_) => self.namespace.clone(),
         }
+    }
+}
+
+impl Who {
+    /// The supplementary groups of the process; none if it is gone.
+    pub(crate) async fn groups(&self) -> Vec<u32> {
+        let status = tokio::fs::read_to_string(format!("/proc/{}/status", self.pid)).await;
+        status.map_or_else(|_| Vec::new(), |status| groups_of(&status))
     }
 }
 

@@ -140,8 +140,10 @@ impl Vfs {
         inode: &Arc<Inode>,
         flags: i32,
     ) -> Result<Opened> {
-        let wanted = wanted_access(flags);
-        if !inode.with_row(|row| may_access(row, who, wanted)) {
+        let (wanted, row) = (wanted_access(flags), inode.with_row(Clone::clone));
+        if !may_access(&row, who, &[], wanted)
+            && !may_access(&row, who, &who.groups().await, wanted)
+        {
             return Err(Errno::EACCES.into());
         }
         let opened = self.open(who, inode.id, flags).await?;
@@ -222,12 +224,12 @@ fn wanted_access(flags: i32) -> u32 {
     }
 }
 
-/// Whether mode and owner allow what is wanted.
-fn may_access(row: &InodeRow, who: &Who, wanted: u32) -> bool {
+/// Whether mode and owner allow what is wanted, to somebody who is also in `groups`.
+fn may_access(row: &InodeRow, who: &Who, groups: &[u32], wanted: u32) -> bool {
     let shift = match () {
         () if who.uid == 0 => return true,
         () if who.uid == row.uid => 6,
-        () if who.gid == row.gid => 3,
+        () if who.gid == row.gid || groups.contains(&row.gid) => 3,
         () => 0,
     };
     (row.mode >> shift) & wanted == wanted
@@ -283,35 +285,44 @@ mod tests {
             gid: 6,
             pid: 1,
         };
-        assert!(may_access(&row(0o600), &WHO, wanted_access(libc::O_RDWR)));
+        assert!(may_access(
+            &row(0o600),
+            &WHO,
+            &[],
+            wanted_access(libc::O_RDWR)
+        ));
         assert!(!may_access(
             &row(0o077),
             &WHO,
+            &[],
             wanted_access(libc::O_RDONLY)
         ));
         assert!(may_access(
             &row(0o640),
             &group,
+            &[],
             wanted_access(libc::O_RDONLY)
         ));
         assert!(!may_access(
             &row(0o640),
             &group,
+            &[],
             wanted_access(libc::O_WRONLY)
         ));
         assert!(!may_access(
             &row(0o640),
             &other,
+            &[],
             wanted_access(libc::O_RDONLY)
         ));
-        assert!(may_access(
-            &row(0),
-            &Who {
-                uid: 0,
-                gid: 0,
-                pid: 1
-            },
-            6
-        ));
+        let root = Who {
+            uid: 0,
+            gid: 0,
+            pid: 1,
+        };
+        assert!(may_access(&row(0), &root, &[], 6));
+        let read = wanted_access(libc::O_RDONLY);
+        assert!(may_access(&row(0o640), &other, &[9, 6], read));
+        assert!(!may_access(&row(0o604), &other, &[6], read));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ozone_common::clock::ManualClock;
 
 use super::*;
+use crate::inode::children_of;
 
 const BUCKET: wire::DirRef = wire::DirRef {
     volume_id: 2,
@@ -204,4 +205,34 @@ fn own_changes_whose_result_was_not_told_are_asked_for() {
     let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
     table.moved(7, BUCKET, Bytes::from_static(b"b"));
     assert!(!known.believed());
+}
+
+#[test]
+fn a_change_made_in_memory_is_not_undone_by_an_answer_that_does_not_tell_of_it() {
+    let table = table();
+    let known = table.remember(inode("f", 7, 5), table.asked()).unwrap();
+    known.change_first(|row| row.mode = 0o600);
+    let asked = known.asked();
+    known.heard(inode("f", 7, 6), asked);
+    assert_eq!(known.attr().mode, 0o600);
+    assert!(known.waits());
+    let mut answer = inode("f", 7, 8);
+    answer.row.as_mut().unwrap().mode = 0o600;
+    known.answered(Some(answer), known.asked());
+    assert!(!known.waits());
+    assert_eq!(known.with_row(|row| row.update_id), 8);
+}
+
+#[test]
+fn an_inode_that_waits_is_kept_though_the_kernel_forgets_it() {
+    let table = table();
+    let made = table.remember(inode("f", 7, 0), table.asked()).unwrap();
+    made.begin();
+    assert!(made.unborn());
+    table.forget(7, 1);
+    assert!(table.peek(7).is_some());
+    assert!(!made.born(), "nobody has it open");
+    made.answered(Some(inode("f", 7, 9)), table.asked());
+    table.drop_unused(7);
+    assert!(table.peek(7).is_none());
 }
