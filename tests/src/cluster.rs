@@ -17,6 +17,8 @@ use crate::wait::wait_for;
 
 /// How long a start may take until the cluster says that it is up.
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long a mount may take to get a bucket to itself.
+const ALONE_LIMIT: Duration = Duration::from_secs(30);
 /// Last line of the summary.
 const LAST_LINE: &str = "Ctrl-C stops it";
 /// Of the log, in a panic.
@@ -218,6 +220,22 @@ impl Cluster {
     pub fn om_requests(&self, op: &str) -> u64 {
         let labels = [format!("op=\"{op}\""), "status=\"OK\"".to_owned()];
         self.metric("om_requests_total", &labels)
+    }
+
+    /// Uses a bucket until the mount has it to itself: what is made there is made in memory.
+    pub fn alone(&self, bucket: &Path) {
+        let mut n = 0;
+        wait_for(ALONE_LIMIT, || {
+            let before = self.om_requests("Create");
+            n += 1;
+            let probe = bucket.join(format!(".alone-{n}"));
+            fs::create_dir(&probe).expect("a directory");
+            fs::remove_dir(&probe).expect("an empty directory");
+            match self.om_requests("Create") == before {
+                true => Ok(()),
+                false => Err("every create is a call".to_owned()),
+            }
+        });
     }
 
     /// A number that the cluster's processes tell of themselves, 0 when they do not.

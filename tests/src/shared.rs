@@ -26,6 +26,19 @@ impl Bucket {
         }
     }
 
+    /// A bucket of which the mount has just begun to make use, and one that it has to itself: what it makes
+    /// there, it makes in memory.
+    pub fn both(name: &str) -> impl Iterator<Item = Self> {
+        let name = name.to_owned();
+        [false, true].into_iter().map(move |alone| {
+            let bucket = Self::new(&format!("{name}-{}", if alone { "alone" } else { "new" }));
+            if alone {
+                bucket.cluster.alone(&bucket.path);
+            }
+            bucket
+        })
+    }
+
     /// A second bucket of the same volume.
     pub fn sibling(&self) -> PathBuf {
         self.cluster

@@ -16,25 +16,10 @@ use ozone_tests::content::rounds;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 
-/// How long a mount may take to get a bucket to itself.
-const ALONE_LIMIT: Duration = Duration::from_secs(30);
+/// How long what was closed may wait until it is committed.
+const COMMIT_LIMIT: Duration = Duration::from_secs(30);
 /// Threads that create files.
 const WRITERS: usize = 4;
-
-/// Uses the bucket until what is made there is made in memory.
-fn alone(cluster: &Cluster, bucket: &Path) {
-    let mut n = 0;
-    wait_for(ALONE_LIMIT, || {
-        let before = cluster.om_requests("Create");
-        n += 1;
-        fs::create_dir(bucket.join(format!(".alone-{n}"))).unwrap();
-        fs::remove_dir(bucket.join(format!(".alone-{n}"))).unwrap();
-        match cluster.om_requests("Create") == before {
-            true => Ok(()),
-            false => Err("every create is a call".to_owned()),
-        }
-    });
-}
 
 fn content(n: usize) -> String {
     format!("content of {n}")
@@ -68,7 +53,7 @@ fn check(dir: &Path, files: usize) {
 fn what_is_made_in_memory_costs_few_calls_and_is_all_there_after_a_restart() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
-    alone(&cluster, &bucket);
+    cluster.alone(&bucket);
     let calls = |cluster: &Cluster| {
         let ops = ["Create", "Commit", "SetAttr", "Batch", "Lookup", "GetAttr"];
         ops.iter().map(|op| cluster.om_requests(op)).sum::<u64>()
@@ -117,11 +102,11 @@ fn another_mount_and_the_command_line_see_at_once_what_one_made_in_memory() {
         // The other one believes that there is nothing.
         let name = format!("dir{round}");
         assert!(!there.join(&name).exists());
-        alone(&cluster, &here);
+        cluster.alone(&here);
         make(&here.join(&name), 50);
         check(&there.join(&name), 50);
 
-        alone(&cluster, &here);
+        cluster.alone(&here);
         let key = format!("key{round}");
         fs::write(here.join(&key), content(round)).unwrap();
         let out = cluster.ozone(&["sh", "key", "cat", &format!("/vol/bucket/{key}")]);
@@ -133,10 +118,10 @@ fn another_mount_and_the_command_line_see_at_once_what_one_made_in_memory() {
 fn what_was_closed_is_committed_soon_though_nobody_asks() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
-    alone(&cluster, &bucket);
+    cluster.alone(&bucket);
     fs::write(bucket.join("file"), "kept").unwrap();
     for waiting in [true, false] {
-        wait_for(ALONE_LIMIT, || {
+        wait_for(COMMIT_LIMIT, || {
             let bytes = cluster.metric("fs_uncommitted_bytes", &[]);
             match (bytes > 0) == waiting {
                 true => Ok(()),
@@ -154,7 +139,7 @@ fn replacing_a_file_by_renaming_leaves_the_old_content_or_the_new() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     for round in 0..5 {
-        alone(&cluster, &bucket);
+        cluster.alone(&bucket);
         for n in 0..20 {
             fs::write(bucket.join("new"), content(n)).unwrap();
             fs::rename(bucket.join("new"), bucket.join("config")).unwrap();
@@ -185,7 +170,7 @@ fn fsynced_new_files_survive_kill() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     for round in rounds(3) {
-        alone(&cluster, &bucket);
+        cluster.alone(&bucket);
         let dir = bucket.join(format!("round-{round}"));
         fs::create_dir(&dir).unwrap();
         let (sender, files) = mpsc::channel();
