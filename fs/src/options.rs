@@ -48,7 +48,8 @@ impl Default for MountOptions {
             nonempty: false,
             ttl: Duration::ZERO,
             threads: 4,
-            dirty_limit: 256 << 20,
+            // What is on its way to the datanodes comes on top, about as much again.
+            dirty_limit: 96 << 20,
             read_ahead: 4 << 20,
         }
     }
