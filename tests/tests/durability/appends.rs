@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use crate::{Content, Written};
 
 /// What one file was given.
-pub struct Appends {
+pub(crate) struct Appends {
     path: PathBuf,
     /// In order. Those behind `acked` were begun, the last of them in part perhaps.
     records: Vec<Content>,
@@ -20,7 +20,7 @@ pub struct Appends {
 
 impl Appends {
     /// Appends until the cluster is gone.
-    pub fn run(path: &Path, seed: u64, acks: &Sender<()>) -> Self {
+    pub(crate) fn run(path: &Path, seed: u64, acks: &Sender<()>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut appends = Self {
             path: path.to_owned(),

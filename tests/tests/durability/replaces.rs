@@ -18,7 +18,7 @@ const NAMES: u32 = 4;
 const NEW: &str = ".new";
 
 /// What the names of one directory stand for.
-pub struct Replaces {
+pub(crate) struct Replaces {
     dir: PathBuf,
     acked: usize,
     /// The acknowledged content of each name; `None` when it was removed.
@@ -29,7 +29,7 @@ pub struct Replaces {
 
 impl Replaces {
     /// Replaces and removes until the cluster is gone.
-    pub fn run(dir: &Path, seed: u64, acks: &Sender<()>) -> Self {
+    pub(crate) fn run(dir: &Path, seed: u64, acks: &Sender<()>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut replaces = Self {
             dir: dir.to_owned(),
