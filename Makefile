@@ -15,7 +15,7 @@ help:
 	@echo 'make up      set up, build, and run a mounted cluster   (DIR=$(DIR) MOUNT=$(MOUNT) ARGS="--datanodes 1")'
 	@echo 'make test    set up, and run every check and test'
 	@echo 'make check   formatting, lints and unit tests: the daily loop'
-	@echo 'make soak    the long tests                             (ROUNDS=50 MINUTES=0 FILES=100000 REPEAT=5)'
+	@echo 'make soak    the long tests   (ROUNDS=50 MINUTES=0 FILES=100000 REAL_FILES=10000 MIB=2048 REPEAT=5)'
 	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync   (ARGS="--quick")'
 
 setup:
@@ -42,9 +42,11 @@ test: setup lint deny build
 	cargo test --workspace -- --test-threads=$(TEST_THREADS)
 
 soak: build
-	@echo "soak: $${ROUNDS:-50} kills and power cuts or $${MINUTES:-0} minutes of each, $${FILES:-100000} files"
+	@echo "soak: $${ROUNDS:-50} kills and power cuts or $${MINUTES:-0} minutes of each, $${FILES:-100000} files, $${MIB:-2048} MiB"
 	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test durability -- --test-threads=1 --nocapture
 	FILES=$${FILES:-100000} cargo test --workspace --test many_files -- --test-threads=1 --nocapture
+	MIB=$${MIB:-2048} cargo test --workspace --test large_files -- --test-threads=1 --nocapture
+	FILES=$${REAL_FILES:-10000} cargo test --workspace --test real_input -- --test-threads=1 --nocapture
 	for round in $$(seq $${REPEAT:-5}); do echo "soak: outages, round $$round"; \
 	  cargo test --workspace --test daemons --test full_disk --test reclaim -- --test-threads=1 || exit 1; done
 

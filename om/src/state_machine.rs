@@ -199,7 +199,7 @@ impl StateMachine for OmState {
         if let Some(old) = slot.take() {
             old.close();
         }
-        store::swap_in(&self.dir, &dir.join("om.db"))?;
+        store::swap_in(&self.dir, &dir.join("om.db")).map_err(fault)?;
         let fresh = Store::open(&self.dir).map_err(fault)?;
         *self.replies.lock() = Replies::load(&fresh).map_err(fault)?;
         *slot = Some(Arc::new(fresh));

@@ -1,17 +1,21 @@
 //! `om.db`: the OM's tables in one RocksDB.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ozone_kv::{Db, DbOptions, KvError, Overlay, ReadView, Snapshot, TableSpec, key_after};
+use ozone_common::disk::RealDisk;
+use ozone_kv::{
+    Db, DbOptions, KvError, Overlay, ReadView, Snapshot, TableSpec, finish_swap, key_after,
+};
 
 use crate::apply::Batched;
 use crate::error::{OmError, Result};
 use crate::rows::{Row, Rows};
 use crate::tables::{self, Table};
+
+/// Directory of the database.
+const NAME: &str = "om.db";
 
 /// Tables whose rows are written, read in order and deleted.
 const QUEUES: &[Table] = &[
@@ -46,8 +50,9 @@ fn fault(error: KvError) -> OmError {
 impl Store {
     /// Opens `<dir>/om.db`, or makes it.
     pub fn open(dir: &Path) -> Result<Self> {
-        finish_swap(dir).map_err(|e| OmError::Storage(e.to_string()))?;
-        let db = Db::open(&dir.join("om.db"), &specs(), DbOptions::without_wal()).map_err(fault)?;
+        let path = dir.join(NAME);
+        finish_swap(&RealDisk, &path).map_err(fault)?;
+        let db = Db::open(&path, &specs(), DbOptions::without_wal()).map_err(fault)?;
         Ok(Self { db: Arc::new(db) })
     }
 
@@ -130,26 +135,10 @@ impl Rows for Store {
     }
 }
 
-/// Puts the database `new` in the place of `<dir>/om.db`. After a crash half-way, the next
-/// [`Store::open`] finishes it or takes it back.
-pub fn swap_in(dir: &Path, new: &Path) -> io::Result<()> {
-    let (current, old) = (dir.join("om.db"), dir.join(OLD));
-    std::fs::rename(&current, &old)?;
-    std::fs::rename(new, &current)?;
-    File::open(dir)?.sync_all()?;
-    std::fs::remove_dir_all(&old)
-}
-
-/// The database that is being replaced.
-const OLD: &str = "om.db.replaced";
-
-fn finish_swap(dir: &Path) -> io::Result<()> {
-    let (current, old) = (dir.join("om.db"), dir.join(OLD));
-    match (old.exists(), current.exists()) {
-        (true, true) => std::fs::remove_dir_all(&old),
-        (true, false) => std::fs::rename(&old, &current),
-        _ => Ok(()),
-    }
+/// Puts the database `new` in the place of `<dir>/om.db`, which is closed. After a crash half-way, the
+/// next [`Store::open`] finishes it or takes it back.
+pub fn swap_in(dir: &Path, new: &Path) -> Result<()> {
+    ozone_kv::swap_in(&RealDisk, &dir.join(NAME), new).map_err(fault)
 }
 
 /// The value of a key in any view.

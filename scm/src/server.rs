@@ -26,7 +26,7 @@ use tonic::service::interceptor::InterceptedService;
 use crate::authority::{Authority, Terms};
 use crate::block::{Allocator, LocalIds};
 use crate::container::replicas::Replicas;
-use crate::coordinator::{self, Coordinator};
+use crate::coordinator::Coordinator;
 use crate::deleted_blocks::{self, BlockDeletion, Deletions};
 use crate::error::StartError;
 use crate::layout::{Cluster, Identity, Layout, Machine, format};
@@ -384,7 +384,6 @@ fn start_workers(scm: &Arc<Scm>) {
     scm.workers.spawn(Coordinator::new(scm.clone()));
     scm.workers.spawn(BlockDeletion::new(scm.clone()));
     scm.workers.spawn(Replicator::new(scm.clone()));
-    debug_assert!(scm.workers.wake(coordinator::NAME), "the coordinator runs");
 }
 
 async fn start_http(options: &ScmOptions, scm: &Arc<Scm>) -> Result<HttpServer, StartError> {

@@ -3,11 +3,11 @@
 //! `scm.db` has no write-ahead log of its own: the Raft log is that. Effects, the position in the
 //! log and the model change in one step; operations in one batch see one another's effects.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ozone_kv::{Db, DbOptions, Overlay, ReadView, WriteTarget};
+use ozone_common::disk::RealDisk;
+use ozone_kv::{Db, DbOptions, Overlay, ReadView, WriteTarget, finish_swap, swap_in};
 use ozone_raft::{ApplyBatch, StateMachine, StateMachineError};
 use parking_lot::{RwLock, RwLockReadGuard};
 use prost::Message;
@@ -17,8 +17,6 @@ use crate::ops::{COMMAND_VERSION, Entry, Refusal, Reply};
 use crate::rows::DeletedBlocksRow;
 use crate::tables::{self, TableError};
 
-/// What the database's directory is called while another takes its place.
-const OLD_SUFFIX: &str = "old";
 /// Name of the copy inside a checkpoint.
 const COPY: &str = "scm.db";
 
@@ -42,14 +40,6 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A directory could not be moved or made.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The database was closed by a replacement that failed.
     #[error("{}: the database is closed", path.display())]
     Closed {
@@ -61,7 +51,7 @@ pub enum StoreError {
 impl Store {
     /// Opens or makes the database in `path`. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        finish_replacement(path)?;
+        finish_swap(&RealDisk, path).map_err(|e| table_error(path, e.into()))?;
         let (db, model) = open(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -96,17 +86,7 @@ impl Store {
     fn replace(&self, copy: &Path) -> Result<(), StoreError> {
         let mut guard = self.db.write();
         *guard = None;
-        let old = self.path.with_extension(OLD_SUFFIX);
-        let move_to = |from: &Path, to: &Path| {
-            let moved = fs::rename(from, to).and_then(|()| sync_parent(to));
-            moved.map_err(|source| StoreError::Io {
-                path: from.to_owned(),
-                source,
-            })
-        };
-        move_to(&self.path, &old)?;
-        move_to(copy, &self.path)?;
-        remove_dir(&old)?;
+        swap_in(&RealDisk, &self.path, copy).map_err(|e| table_error(&self.path, e.into()))?;
         let (db, model) = open(&self.path)?;
         *self.model.write() = model;
         *guard = Some(db);
@@ -219,32 +199,6 @@ fn open(path: &Path) -> Result<(Db, Model), StoreError> {
     let db = opened.map_err(|source| table_error(path, source.into()))?;
     let model = tables::load(&db).map_err(|source| table_error(path, source))?;
     Ok((db, model))
-}
-
-/// Brings a replacement that a crash cut short to an end: the old database counts until the new
-/// one has its name.
-fn finish_replacement(path: &Path) -> Result<(), StoreError> {
-    let old = path.with_extension(OLD_SUFFIX);
-    if !old.exists() {
-        return Ok(());
-    }
-    if path.exists() {
-        return remove_dir(&old);
-    }
-    let moved = fs::rename(&old, path).and_then(|()| sync_parent(path));
-    moved.map_err(|source| StoreError::Io { path: old, source })
-}
-
-fn remove_dir(path: &Path) -> Result<(), StoreError> {
-    fs::remove_dir_all(path).map_err(|source| StoreError::Io {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::File::open(parent)?.sync_all()
 }
 
 fn table_error(path: &Path, source: TableError) -> StoreError {

@@ -109,15 +109,8 @@ impl Cluster {
 
     /// Starts it, or gives what the binary said instead.
     pub fn try_start(&mut self) -> Result<(), Refused> {
-        assert!(self.running.is_none(), "the cluster runs already");
-        let mut child = self
-            .up()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(self.error_file()).expect("a file for errors"))
-            .spawn()
-            .expect("the binary starts");
-        let summary = read_summary(child.stdout.take().expect("a pipe"));
+        let mut child = self.spawn();
+        let summary = read_summary(child.stdout.take().expect("a pipe"), START_LIMIT);
         let om = summary.iter().find_map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
             let web = words.get(2)?.strip_suffix("/health")?;
@@ -133,6 +126,24 @@ impl Cluster {
         let code = child.wait().expect("the exit code").code();
         let text = self.errors();
         Err(Refused { code, text })
+    }
+
+    fn spawn(&self) -> Child {
+        assert!(self.running.is_none(), "the cluster runs already");
+        self.up()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(self.error_file()).expect("a file for errors"))
+            .spawn()
+            .expect("the binary starts")
+    }
+
+    /// Starts it and kills it after `moment`, or as soon as it is up.
+    pub fn kill_during_start(&mut self, moment: Duration) {
+        let mut child = self.spawn();
+        read_summary(child.stdout.take().expect("a pipe"), moment);
+        child.kill().expect("SIGKILL");
+        child.wait().expect("the end of the process");
     }
 
     /// Sets a configuration key (`key=value`) from the next start on.
@@ -167,9 +178,14 @@ impl Cluster {
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        let running = self.running.as_ref().expect("the cluster runs");
-        let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a process id"));
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
         kill(pid, signal).expect("a signal that arrives");
+    }
+
+    /// Id of its process.
+    pub fn pid(&self) -> u32 {
+        let running = self.running.as_ref().expect("the cluster runs");
+        running.child.id()
     }
 
     /// Stops it as an operator does, and checks that it ended well.
@@ -377,9 +393,9 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// Reads the summary up to its last line, or what there is of it when the process ends or hangs. A
-/// thread goes on reading, so that the process never waits for its pipe.
-fn read_summary(stdout: ChildStdout) -> Vec<String> {
+/// Reads the summary up to its last line; nothing when the process ends or is not up within `limit`.
+/// A thread goes on reading, so that the process never waits for its pipe.
+fn read_summary(stdout: ChildStdout, limit: Duration) -> Vec<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -387,7 +403,7 @@ fn read_summary(stdout: ChildStdout) -> Vec<String> {
             let _ = sender.send(line);
         }
     });
-    let deadline = Instant::now() + START_LIMIT;
+    let deadline = Instant::now() + limit;
     let mut summary = Vec::new();
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

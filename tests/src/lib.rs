@@ -12,6 +12,7 @@ pub mod content;
 pub mod corrupt;
 pub mod daemons;
 pub mod http;
+pub mod memory;
 pub mod ports;
 pub mod power;
 pub mod shared;

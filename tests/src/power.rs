@@ -16,6 +16,8 @@ use crate::shell::run;
 
 /// Size of an image where nobody asks for another; it takes only what is written.
 const IMAGE_BYTES: u64 = 8 << 30;
+/// What the kernel counts a disk's writes in.
+const SECTOR: u64 = 512;
 /// Shut down without writing the journal.
 const GOING_FLAGS_NOLOGFLUSH: u32 = 2;
 
@@ -74,6 +76,20 @@ impl PowerDisk {
     /// Gives back the room that was taken.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).expect("the file that takes room");
+    }
+
+    /// Bytes that have been written to the disk since it got power, as the disk itself counts them.
+    pub fn written(&self) -> u64 {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("the table of mounts");
+        let path = self.path();
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(1) == path.to_str());
+        let device = line.and_then(|line| line.strip_prefix("/dev/")?.split(' ').next());
+        let device = device.expect("a disk that is mounted");
+        let stat = fs::read_to_string(format!("/sys/block/{device}/stat")).expect("its numbers");
+        let sectors = stat.split_whitespace().nth(6).expect("sectors written");
+        SECTOR * sectors.parse::<u64>().expect("a number")
     }
 
     fn ballast(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ozone_tests::content::bytes;
 use ozone_tests::corrupt::{find, flip, tear};
-use ozone_tests::{Cluster, ClusterOptions, Refused};
+use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons, Refused};
 
 /// Exit code of a command that could not do its work.
 const FAILED: Option<i32> = Some(255);
@@ -44,9 +44,9 @@ fn blocks(cluster: &Cluster, datanode: usize) -> Vec<PathBuf> {
     })
 }
 
-/// The log of the OM that is written to.
-fn om_log(cluster: &Cluster) -> PathBuf {
-    let logs = find(&cluster.dir().join("om/ratis"), &|path: &Path| {
+/// The log that is written to of the only Raft group below a directory.
+fn log_in(dir: &Path) -> PathBuf {
+    let logs = find(dir, &|path: &Path| {
         let name = path.file_name().unwrap().to_string_lossy();
         name.starts_with("log_inprogress_")
     });
@@ -148,42 +148,93 @@ fn a_damaged_replica_is_left_for_a_good_one() {
     assert!(output.stdout == content, "wrong bytes from the shell");
 }
 
-#[test]
-fn a_damaged_entry_inside_the_log_stops_the_start() {
-    let mut cluster = Cluster::start(ClusterOptions::default());
-    for n in 0..20 {
-        write_durably(
-            &cluster.bucket("vol", "bucket").join(format!("f{n}")),
-            b"content",
-        );
-    }
-    cluster.kill9();
-    let log = om_log(&cluster);
-    flip(&log, 16 + 40);
-    let name = log.display().to_string();
-    assert_refused(&refusal(&mut cluster), &[&name, "offset 16", "damaged"]);
-    // Nothing was thrown away: with the byte mended, everything is there.
-    flip(&log, 16 + 40);
-    cluster.restart();
-    let last = cluster.mountpoint().join("vol/bucket/f19");
-    assert_eq!(fs::read(last).unwrap(), b"content");
+/// A cluster with something in the log of each of its servers.
+fn with_logs() -> (Cluster, PathBuf, Vec<u8>) {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("f");
+    // More than rides in the log of the OM.
+    let content = bytes(9, 1 << 20);
+    write_durably(&file, &content);
+    (cluster, file, content)
 }
 
 #[test]
-fn a_torn_end_of_the_log_is_cut_and_nothing_acknowledged_is_lost() {
-    let mut cluster = Cluster::start(ClusterOptions::default());
+fn a_damaged_entry_inside_a_log_stops_the_start() {
+    let (mut cluster, file, content) = with_logs();
+    for n in 0..20 {
+        write_durably(&file.with_file_name(format!("f{n}")), b"content");
+    }
+    for server in ["om", "scm"] {
+        cluster.kill9();
+        let log = log_in(&cluster.dir().join(server));
+        flip(&log, 16 + 40);
+        let name = log.display().to_string();
+        assert_refused(&refusal(&mut cluster), &[&name, "offset 16", "damaged"]);
+        // Nothing was thrown away: with the byte mended, everything is there.
+        flip(&log, 16 + 40);
+        cluster.restart();
+        assert_eq!(fs::read(&file).unwrap(), content);
+        assert_eq!(fs::read(file.with_file_name("f19")).unwrap(), b"content");
+    }
+}
+
+#[test]
+fn a_damaged_entry_inside_the_log_of_a_pipeline_is_named_and_nothing_is_thrown_away() {
+    let datanode = Daemon::Datanode(1);
+    let mut cluster = Daemons::start(DaemonOptions {
+        datanodes: 1,
+        replication: "ONE",
+        ..DaemonOptions::default()
+    });
     let file = cluster.bucket("vol", "bucket").join("f");
-    write_durably(&file, b"content");
-    cluster.kill9();
-    let torn = om_log(&cluster);
-    tear(&torn);
-    cluster.restart();
-    let log = cluster.log();
-    let warned = |line: &str| line.contains("WARN") && line.contains(torn.to_str().unwrap());
-    assert!(log.lines().any(warned), "no warning in {log}");
-    assert_eq!(fs::read(&file).unwrap(), b"content");
-    write_durably(&file, b"new content");
-    cluster.kill9();
-    cluster.restart();
-    assert_eq!(fs::read(&file).unwrap(), b"new content");
+    let content = bytes(9, 1 << 20);
+    write_durably(&file, &content);
+    cluster.kill9(datanode);
+    let log = log_in(&cluster.dir().join("datanode-1"));
+    flip(&log, 16 + 40);
+    let damaged = fs::read(&log).unwrap();
+    // It serves what else it has.
+    cluster.start_one(datanode);
+    let name = log.display().to_string();
+    let text = cluster.log(datanode);
+    let told = |line: &str| {
+        ["ERROR", &name, "offset 16"]
+            .iter()
+            .all(|word| line.contains(word))
+    };
+    assert!(text.lines().any(told), "no error in {text}");
+    let cat = cluster.ozone(&["sh", "key", "cat", "/vol/bucket/f"]);
+    assert!(
+        cat.stdout == content,
+        "{}",
+        String::from_utf8_lossy(&cat.stderr)
+    );
+    cluster.kill9(datanode);
+    assert!(fs::read(&log).unwrap() == damaged, "{name} was changed");
+    flip(&log, 16 + 40);
+    cluster.start_one(datanode);
+    let other = file.with_file_name("other");
+    write_durably(&other, &content);
+    assert!(fs::read(&other).unwrap() == content, "wrong bytes");
+    assert!(fs::read(&file).unwrap() == content, "wrong bytes");
+}
+
+#[test]
+fn a_torn_end_of_a_log_is_cut_and_nothing_acknowledged_is_lost() {
+    let (mut cluster, file, mut content) = with_logs();
+    for (n, server) in ["om", "scm", "datanode-1"].into_iter().enumerate() {
+        cluster.kill9();
+        let torn = log_in(&cluster.dir().join(server));
+        tear(&torn);
+        cluster.restart();
+        let log = cluster.log();
+        let warned = |line: &str| line.contains("WARN") && line.contains(torn.to_str().unwrap());
+        assert!(log.lines().any(warned), "no warning in {log}");
+        assert!(fs::read(&file).unwrap() == content, "wrong bytes");
+        content = bytes(n as u64, 1 << 20);
+        write_durably(&file, &content);
+        cluster.kill9();
+        cluster.restart();
+        assert!(fs::read(&file).unwrap() == content, "wrong bytes");
+    }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ozone_tests::content::number;
+use ozone_tests::memory::peak_kib;
 use ozone_tests::{Cluster, ClusterOptions};
 
 /// Threads that create files.
@@ -45,17 +46,6 @@ fn list(dir: &Path) -> BTreeSet<String> {
         assert!(names.insert(name.clone()), "{name} comes twice");
     }
     names
-}
-
-/// The most that a process has held in memory so far, in KiB.
-fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .unwrap_or_else(|| panic!("no VmHWM in {status}"))
-        .parse()
-        .unwrap()
 }
 
 #[test]

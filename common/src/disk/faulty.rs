@@ -88,6 +88,13 @@ impl Shared {
 }
 
 impl State {
+    /// The power is on, and handles opened so far are of the past.
+    fn start_over(&mut self) {
+        self.off = false;
+        self.fuse = None;
+        self.period += 1;
+    }
+
     /// Counts a change of anything.
     fn burn(&mut self) -> io::Result<()> {
         match &mut self.fuse {
@@ -187,6 +194,13 @@ impl FaultyDisk {
         self.shared.state.lock().off = true;
     }
 
+    /// Ends the process that uses the disk, as `kill -9` does: handles opened before fail, and the
+    /// next process finds everything that was written, of which what was not fsynced is still to be
+    /// lost in a power cut.
+    pub fn kill(&self) {
+        self.shared.state.lock().start_over();
+    }
+
     /// Cuts the power and switches it on again: what was not fsynced is gone as far as `cut` says,
     /// and handles opened before fail.
     pub fn crash(&self, cut: Cut) -> io::Result<()> {
@@ -196,9 +210,7 @@ impl FaultyDisk {
             Cut::Random(seed) => Some(StdRng::seed_from_u64(seed)),
         };
         state.names.cut(&*self.below, &mut rng)?;
-        state.off = false;
-        state.fuse = None;
-        state.period += 1;
+        state.start_over();
         Ok(())
     }
 }

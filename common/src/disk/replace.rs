@@ -27,15 +27,26 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<
     disk.sync_dir(dir)
 }
 
-/// Creates `dir` and what is missing above it, durably.
+/// Creates `dir` and what is missing above it, durably. A directory that is there already may be the
+/// work of a process that was killed before it fsynced the name, so that is made up for.
 pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    if disk.exists(dir)? {
-        return Ok(());
-    }
-    let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-        return disk.create_dir_all(dir);
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let exists = disk.exists(dir)?;
+    let Some(parent) = parent else {
+        return if exists {
+            Ok(())
+        } else {
+            disk.create_dir_all(dir)
+        };
     };
-    create_dir_durably(disk, parent)?;
-    disk.create_dir_all(dir)?;
-    disk.sync_dir(parent)
+    if !exists {
+        create_dir_durably(disk, parent)?;
+        disk.create_dir_all(dir)?;
+        return disk.sync_dir(parent);
+    }
+    match disk.sync_dir(parent) {
+        // Then no process like this one can have made the directory.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }

@@ -3,6 +3,9 @@
 //! What a crash explains is repaired: leftovers of files being prepared, purged segments that were
 //! not yet removed, a torn end of the last segment. Everything else is damage and refused, with the
 //! file and the place, because to go on would be to forget entries that were acknowledged.
+//!
+//! What is found counts as durable from then on: it is fsynced first, because a process that was
+//! killed leaves entries and names that only the operating system's memory holds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,11 +50,23 @@ pub(super) fn recover(place: &Place) -> Result<Recovered, RaftError> {
         last = last.max(Some(last_entry));
         segments.push(Arc::new(segment));
     }
+    make_durable(place, &segments)?;
     Ok(Recovered {
         meta,
         segments,
         last,
     })
+}
+
+/// Segments before the last were fsynced before the next was begun.
+fn make_durable(place: &Place, segments: &[Arc<Segment>]) -> Result<(), RaftError> {
+    if let Some(last) = segments.last() {
+        let path = last.name().path(&place.dir);
+        last.file
+            .sync_data()
+            .map_err(io_error("make durable", &path))?;
+    }
+    place.sync().map_err(io_error("make durable", &place.dir))
 }
 
 /// Segments by first entry, after removing what is not needed.

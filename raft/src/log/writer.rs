@@ -38,7 +38,7 @@ impl Place {
         Ok(file)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.disk.sync_dir(&self.dir)
     }
 

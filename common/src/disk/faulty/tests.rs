@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::disk::{RealDisk, replace_file};
+use crate::disk::{RealDisk, create_dir_durably, replace_file};
 
 fn disk() -> (tempfile::TempDir, PathBuf, Arc<FaultyDisk>) {
     let dir = tempfile::tempdir().unwrap();
@@ -135,4 +135,28 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(disk.space(&dir).unwrap().available, 0);
     disk.limit_room(None);
     file.write_at(&[1], 10).unwrap();
+}
+
+#[test]
+fn a_kill_loses_nothing_until_the_power_is_cut() {
+    let (_guard, dir, disk) = disk();
+    let path = dir.join("f");
+    let file = disk.open(&path, OpenMode::CreateNew).unwrap();
+    file.write_at(b"cached", 0).unwrap();
+    disk.kill();
+    assert!(file.len().is_err(), "a handle of the killed process");
+    assert_eq!(disk.read(&path).unwrap(), b"cached");
+    disk.crash(Cut::Clean).unwrap();
+    assert!(!disk.exists(&path).unwrap());
+}
+
+#[test]
+fn a_directory_that_a_killed_process_made_is_made_durable_by_the_next() {
+    let (_guard, dir, disk) = disk();
+    let made = dir.join("made");
+    disk.create_dir_all(&made).unwrap();
+    disk.kill();
+    create_dir_durably(&*disk, &made).unwrap();
+    disk.crash(Cut::Clean).unwrap();
+    assert!(disk.exists(&made).unwrap());
 }

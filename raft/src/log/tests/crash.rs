@@ -1,11 +1,14 @@
-//! Power cuts at random moments: every acknowledged change must be there afterwards.
+//! Power cuts and kills at random moments: every acknowledged change must be there afterwards, and
+//! whatever a start has found is there for good.
 
 use std::collections::BTreeMap;
 
-use ozone_common::disk::{Cut, FaultyDisk};
+use ozone_common::disk::{Cut, FaultyDisk, OpenMode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::super::frame;
+use super::super::segment::FILE_HEADER;
 use super::*;
 use crate::types::{LogId, Vote};
 
@@ -30,7 +33,7 @@ impl Model {
     }
 
     fn check(&self, found: &[Entry], vote: Option<Vote>, seed: u64, round: u32) {
-        let at = format!("seed {seed}, power cut {round}");
+        let at = format!("seed {seed}, end {round}");
         let by_index: BTreeMap<u64, &Entry> = found.iter().map(|e| (e.log_id.index(), e)).collect();
         for (index, entry) in &self.kept {
             assert_eq!(
@@ -142,18 +145,26 @@ impl Run {
         self.log.purge(id).await
     }
 
-    /// Goes on until the power goes off somewhere among the writes, fsyncs and renames.
-    async fn until_the_cut(&mut self) {
+    /// Goes on until it ends somewhere among the writes, fsyncs and renames.
+    async fn until_the_end(&mut self) {
         self.disk.power_off_after(self.rng.random_range(0..60));
         while self.step().await.is_ok() {}
         self.disk.power_off();
         // Fails, but not before the fsync threads are done with this log.
         let _ = self.log.drain().await;
+        self.end();
+    }
+
+    /// A power cut, or a kill that leaves what was not fsynced to be lost in a later one.
+    fn end(&mut self) {
+        if self.rng.random() {
+            return self.disk.kill();
+        }
         let seed = self.rng.random();
         self.disk.crash(Cut::Random(seed)).unwrap();
     }
 
-    /// Opens the log again; now and then the power goes off during that too.
+    /// Opens the log again; now and then that is interrupted too.
     async fn reopen(&mut self, bench: &Bench, at: &str) -> LogStore {
         if self.rng.random() {
             self.disk.power_off_after(self.rng.random_range(0..6));
@@ -162,14 +173,13 @@ impl Run {
                 Err(RaftError::Io { .. }) => {}
                 Err(other) => panic!("{at}: {other}"),
             }
-            let seed = self.rng.random();
-            self.disk.crash(Cut::Random(seed)).unwrap();
+            self.end();
         }
         bench.open().unwrap_or_else(|e| panic!("{at}: {e}"))
     }
 }
 
-async fn power_cuts(seed: u64) {
+async fn ends(seed: u64) {
     let disk = FaultyDisk::with_power_cuts(Arc::new(RealDisk));
     let mut bench = Bench::new(disk.clone());
     bench.segment_bytes = 16 << 10;
@@ -185,9 +195,9 @@ async fn power_cuts(seed: u64) {
         disk,
     };
     for round in 0..12 {
-        run.until_the_cut().await;
+        run.until_the_end().await;
         run.log = run
-            .reopen(&bench, &format!("seed {seed}, power cut {round}"))
+            .reopen(&bench, &format!("seed {seed}, end {round}"))
             .await;
         let found = read_all(&mut run.log).await;
         let vote = run.log.vote();
@@ -198,10 +208,32 @@ async fn power_cuts(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_entry_survives_power_cuts() {
+async fn every_acknowledged_entry_survives_power_cuts_and_kills() {
     let first: u64 = rand::rng().random_range(0..u64::MAX / 2);
     println!("seeds from {first}");
     for seed in first..first + 100 {
-        power_cuts(seed).await;
+        ends(seed).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_unsynced_is_durable_once_a_start_has_found_it() {
+    let disk = FaultyDisk::with_power_cuts(Arc::new(RealDisk));
+    let bench = Bench::new(disk.clone());
+    let mut log = bench.open().unwrap();
+    append(&mut log, vec![entry(1, 0, 700)]).await.unwrap();
+    // Killed between the write and its fsync.
+    let path = bench.path("log_inprogress_0");
+    let mut written = Vec::new();
+    frame::encode(&entry(1, 1, 700), 0, &mut written);
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    file.write_at(&written, FILE_HEADER + 40 + 704).unwrap();
+    disk.kill();
+    drop(log);
+    let mut log = bench.open().unwrap();
+    let found = [entry(1, 0, 700), entry(1, 1, 700)];
+    assert_eq!(read_all(&mut log).await, found);
+    disk.crash(Cut::Clean).unwrap();
+    drop(log);
+    assert_eq!(read_all(&mut bench.open().unwrap()).await, found);
 }
