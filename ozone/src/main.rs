@@ -102,6 +102,9 @@ async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
+    if let Some(warning) = config.warning() {
+        eprintln!("ozone: warning: {warning}");
+    }
     let format = if args.log_json {
         LogFormat::Json
     } else {
@@ -133,19 +136,13 @@ async fn run(args: Args) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         daemon => match log(None) {
-            Ok(()) => {
-                config
-                    .warnings()
-                    .iter()
-                    .for_each(|warning| tracing::warn!("{warning}"));
-                match daemon {
-                    Command::Scm(scm) => daemon::scm(scm, config).await,
-                    Command::Om(om) => daemon::om(om, config).await,
-                    Command::Datanode => daemon::datanode(config).await,
-                    Command::Mount(mount) => mount::run(mount, config).await,
-                    _ => Ok(()),
-                }
-            }
+            Ok(()) => match daemon {
+                Command::Scm(scm) => daemon::scm(scm, config).await,
+                Command::Om(om) => daemon::om(om, config).await,
+                Command::Datanode => daemon::datanode(config).await,
+                Command::Mount(mount) => mount::run(mount, config).await,
+                _ => Ok(()),
+            },
             Err(error) => Err(error.to_string()),
         },
     };
