@@ -4,7 +4,6 @@ mod admin;
 mod conf;
 mod daemon;
 mod mount;
-mod ports;
 mod signals;
 mod up;
 mod version;
@@ -119,13 +118,15 @@ async fn run(args: Args) -> ExitCode {
     };
     let outcome = match args.command {
         Command::Up(up) => {
-            if let Err(error) = up::prepare_dir(&up.dir) {
-                return fail(error);
+            let dir = up.dir.clone();
+            if let Err(error) = up::prepare_dir(&dir) {
+                return fail(up::explain(&dir, error));
             }
-            match log(Some(up.dir.join("ozone.log"))) {
+            let outcome = match log(Some(dir.join("ozone.log"))) {
                 Ok(()) => up::run(up, config).await,
                 Err(error) => Err(error.to_string()),
-            }
+            };
+            outcome.map_err(|error| up::explain(&dir, error))
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,

@@ -23,13 +23,18 @@ fn sources() -> String {
     let crates = fs::read_dir(root).unwrap().map(|e| e.unwrap().path());
     let crates = crates.filter(|dir| dir.join("Cargo.toml").exists() && !dir.ends_with("tests"));
     let files = crates.flat_map(|dir| find(&dir.join("src"), &wanted));
-    files.map(|file| fs::read_to_string(file).unwrap()).collect()
+    files
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect()
 }
 
 #[test]
 fn keys_have_an_effect_exactly_where_something_reads_them() {
     let sources = sources();
-    let stands_in = |name| KEYS.iter().any(|spec| spec.fallback.is_some_and(|f| f.key == name));
+    let stands_in = |name| {
+        KEYS.iter()
+            .any(|spec| spec.fallback.is_some_and(|f| f.key == name))
+    };
     for spec in KEYS {
         let read = stands_in(spec.name) || sources.contains(&format!("\"{}\"", spec.name));
         assert_eq!(spec.has_effect, read, "{}", spec.name);
