@@ -9,11 +9,11 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/debug/ozone
 TEST_THREADS ?= 2
 
-.PHONY: help setup build up check lint deny test soak bench
+.PHONY: help setup build up check lint deny root test soak bench
 
 help:
 	@echo 'make up      set up, build, and run a mounted cluster   (DIR=$(DIR) MOUNT=$(MOUNT) ARGS="--datanodes 1")'
-	@echo 'make test    set up, and run every check and test'
+	@echo 'make test    set up, and run every check and test; as root, for the disks that are mounted'
 	@echo 'make check   formatting, lints and unit tests: the daily loop'
 	@echo 'make soak    the long tests   (ROUNDS=50 MINUTES=0 FILES=100000 REAL_FILES=10000 MIB=2048 REPEAT=5)'
 	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync   (ARGS="--quick")'
@@ -38,10 +38,14 @@ deny:
 check: setup lint
 	cargo test --workspace --lib --bins
 
-test: setup lint deny build
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'The tests mount disks of their own (loop devices, tmpfs), which takes root: run as root.' \
+	  '"make check" needs none.' >&2; exit 1; }
+
+test: root setup lint deny build
 	cargo test --workspace -- --test-threads=$(TEST_THREADS)
 
-soak: build
+soak: root build
 	@echo "soak: $${ROUNDS:-50} kills and power cuts or $${MINUTES:-0} minutes of each, $${FILES:-100000} files, $${MIB:-2048} MiB"
 	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test durability -- --test-threads=1 --nocapture
 	FILES=$${FILES:-100000} cargo test --workspace --test many_files -- --test-threads=1 --nocapture

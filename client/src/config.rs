@@ -34,6 +34,9 @@ pub struct ClientConfig {
     pub read_ahead: usize,
     /// How long an OM call is tried, over all OMs.
     pub om_deadline: Duration,
+    /// How long the first call is tried when no OM is reached at all. A person waits for less than a
+    /// mount does.
+    pub first_deadline: Duration,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long a replica may take to answer a read.
@@ -69,6 +72,7 @@ impl ClientConfig {
             write_window: 32 << 20,
             read_ahead: 16 << 20,
             om_deadline: Duration::from_secs(60),
+            first_deadline: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             hedge_after: Duration::from_secs(1),

@@ -14,7 +14,7 @@ impl ClientError {
         match self {
             Self::Om { status, .. } => of_status(*status),
             Self::Datanode { result, .. } => of_result(*result),
-            Self::Timeout { .. } => libc::ETIMEDOUT,
+            Self::NoOm { .. } | Self::Timeout { .. } => libc::ETIMEDOUT,
             Self::Names(error) => of_name(error),
             Self::Config(_) => libc::EINVAL,
             Self::Unavailable { .. }

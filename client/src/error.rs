@@ -35,6 +35,16 @@ pub enum ClientError {
         /// The last failure seen.
         reason: String,
     },
+    /// No OM was reached.
+    #[error(
+        "no OM answers at {} (ozone.om.address): {reason}: is it running there?", servers.join(", ")
+    )]
+    NoOm {
+        /// Where it was looked for.
+        servers: Vec<String>,
+        /// The last failure seen.
+        reason: String,
+    },
     /// No answer in time.
     #[error("{what}: no answer within {after_ms} ms: {reason}")]
     Timeout {

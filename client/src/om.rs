@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_common::caller::Caller;
+use ozone_common::clock::Clock;
 use ozone_common::request::current_id;
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
@@ -18,6 +19,7 @@ use ozone_rpc::call::{Call, CallIds};
 use ozone_rpc::channel::Channels;
 use ozone_rpc::failover::{Classify, Failover, FailoverError, FailoverPolicy, Verdict};
 use ozone_rpc::trust::describe;
+use parking_lot::Mutex;
 
 use crate::config::ClientConfig;
 use crate::request::type_of;
@@ -45,6 +47,12 @@ struct Shared {
     channels: Arc<Channels>,
     failover: Failover,
     deadline: Duration,
+    first_deadline: Duration,
+    clock: Arc<dyn Clock>,
+    /// Whether any OM has ever answered.
+    reached: AtomicBool,
+    /// Why the last one did not.
+    unreached: Mutex<String>,
 }
 
 /// Why one server did not answer the call.
@@ -75,8 +83,12 @@ impl OmClient {
         let shared = Shared {
             calls: CallIds::new(&*config.rng),
             channels,
-            failover: Failover::new(config.om.clone(), clock, rng, policy),
+            failover: Failover::new(config.om.clone(), clock.clone(), rng, policy),
             deadline: config.om_deadline,
+            first_deadline: config.first_deadline,
+            clock,
+            reached: AtomicBool::new(false),
+            unreached: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -117,9 +129,13 @@ impl OmClient {
             }
             self.shared.attempt(server, request)
         });
-        let answer = answer
-            .await
-            .map_err(|error| self.shared.unanswered(error))?;
+        let answer = tokio::select! {
+            answer = answer => answer.map_err(|error| self.shared.unanswered(error))?,
+            reason = self.shared.nobody() => {
+                let servers = self.shared.failover.servers().to_vec();
+                return Err(ClientError::NoOm { servers, reason });
+            }
+        };
         match answer.status() {
             Status::Ok => Ok(answer.body),
             Status::SessionExpired => Err(ClientError::SessionExpired),
@@ -179,11 +195,14 @@ impl Shared {
         let mut stub = OzoneManagerServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        let answer = stub
-            .submit_request(request)
-            .await
-            .map_err(Unanswered::Transport)?
-            .into_inner();
+        let answer = match stub.submit_request(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                *self.unreached.lock() = describe(&status);
+                return Err(Unanswered::Transport(status));
+            }
+        };
+        self.reached.store(true, Ordering::Relaxed);
         match answer.status() {
             Status::NotLeader
             | Status::OmNotInitialized
@@ -192,6 +211,17 @@ impl Shared {
             | Status::ScmInSafeMode => Err(Unanswered::Deferred(Box::new(answer))),
             _ => Ok(answer),
         }
+    }
+
+    /// Returns, with the last reason, when no OM was reached in the time that there is for that.
+    async fn nobody(&self) -> String {
+        if !self.reached.load(Ordering::Relaxed) && self.first_deadline < self.deadline {
+            self.clock.sleep(self.first_deadline).await;
+            if !self.reached.load(Ordering::Relaxed) {
+                return self.unreached.lock().clone();
+            }
+        }
+        std::future::pending().await
     }
 
     fn unanswered(&self, error: FailoverError<Unanswered>) -> ClientError {
@@ -205,6 +235,14 @@ impl Shared {
             } if answer.status() == Status::ScmInSafeMode => {
                 ClientError::om(answer.status(), answer.message.unwrap_or_default())
             }
+            FailoverError::GaveUp {
+                servers,
+                last: Some(Unanswered::Transport(status)),
+                ..
+            } => ClientError::NoOm {
+                servers,
+                reason: describe(&status),
+            },
             FailoverError::GaveUp { .. } => timeout(self.deadline, reason),
         }
     }

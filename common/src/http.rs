@@ -15,6 +15,7 @@ use axum::routing::get;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::listener_hint;
 use crate::net::{BoxStream, Net, NetListener};
 use crate::telemetry::{self, TelemetryError};
 
@@ -65,6 +66,16 @@ pub struct HttpServer {
     address: SocketAddr,
     gate: CancellationToken,
     task: Option<JoinHandle<()>>,
+}
+
+impl HttpError {
+    /// It, and what to do about it where `key` sets the address.
+    pub fn hint(&self, key: &str) -> String {
+        match self {
+            Self::Bind { source, .. } => format!("{self}: {}", listener_hint(key, source)),
+            Self::Telemetry(_) => self.to_string(),
+        }
+    }
 }
 
 impl HttpServer {

@@ -123,13 +123,8 @@ pub enum StartError {
         reason: String,
     },
     /// A listener cannot be opened.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// Why not.
-        reason: String,
-    },
+    #[error("{0}")]
+    Listen(String),
     /// Replication.
     #[error(transparent)]
     Raft(#[from] ozone_raft::RaftError),

@@ -14,6 +14,13 @@ use ozone_security::settings::{SecuritySettings, machine_name};
 
 use crate::error::StartError;
 
+/// Port of the listener for blocks.
+pub(crate) const CLIENT_KEY: &str = "hdds.container.ipc.port";
+/// Port of the listener for other datanodes.
+pub(crate) const PEER_KEY: &str = "hdds.container.ratis.server.port";
+/// Address of metrics and health.
+pub(crate) const HTTP_KEY: &str = "hdds.datanode.http-address";
+
 /// Everything that a datanode is started with.
 #[derive(Clone)]
 pub struct DatanodeOptions {
@@ -85,9 +92,13 @@ impl Settings {
     /// Reads and checks what a datanode needs. Asks the resolver: blocks.
     pub(crate) fn read(options: &DatanodeOptions) -> Result<Self, StartError> {
         let config = &options.config;
+        config.make_dirs(&[
+            "hdds.datanode.id.dir",
+            "hdds.container.ratis.datanode.storage.dir",
+        ])?;
         let host = config.get_str("hdds.datanode.client.address")?.to_owned();
         let at = |port: &str| resolve(&HostPort::new(host.clone(), config.get_port(port)?));
-        let http_address = resolve(&config.get_address("hdds.datanode.http-address")?)?;
+        let http_address = resolve(&config.get_address(HTTP_KEY)?)?;
         let security = SecuritySettings::from_config(config)?;
         check_listener(http_address, security.tls)
             .map_err(|e| StartError::Address(e.to_string()))?;
@@ -103,8 +114,8 @@ impl Settings {
             log_dir: config.get_dir("hdds.container.ratis.datanode.storage.dir")?,
             security,
             security_dir: security_dir(config)?,
-            client_address: at("hdds.container.ipc.port")?,
-            peer_address: at("hdds.container.ratis.server.port")?,
+            client_address: at(CLIENT_KEY)?,
+            peer_address: at(PEER_KEY)?,
             http_address,
             host_name: host_name(config, &host)?,
             scm: match options.scm.is_empty() {

@@ -28,7 +28,7 @@ use crate::heartbeat::{Heartbeats, Membership};
 use crate::identity;
 use crate::join::{Join, JoinSettings};
 use crate::node::Node;
-use crate::options::{DatanodeOptions, Settings};
+use crate::options::{CLIENT_KEY, DatanodeOptions, HTTP_KEY, PEER_KEY, Settings};
 use crate::peer::{CLIENT_PORT, PEER_PORT, PeerService, Peers};
 use crate::pipeline::{PipelineStore, Pipelines};
 use crate::repair::{self, Repairer};
@@ -91,8 +91,8 @@ impl DatanodeServer {
         let uuid = own_uuid(&options, &settings).await?;
         let (transport, keeper) = security::enrol(&options, &settings, uuid).await?;
         let listeners = Listeners {
-            client: listen(&options, &transport, settings.client_address).await?,
-            peer: listen(&options, &transport, settings.peer_address).await?,
+            client: listen(&options, &transport, (CLIENT_KEY, settings.client_address)).await?,
+            peer: listen(&options, &transport, (PEER_KEY, settings.peer_address)).await?,
         };
         let workers = Arc::new(Workers::new(options.clock.clone()));
         workers.spawn(keeper);
@@ -167,6 +167,11 @@ impl DatanodeServer {
             .map_or_else(Vec::new, |volumes| volumes.failures())
     }
 
+    /// Pipelines that could not be opened at the start, and why.
+    pub fn pipeline_failures(&self) -> Vec<String> {
+        self.node.pipelines.failures()
+    }
+
     /// Returns once an SCM has accepted this datanode, or has refused it.
     pub async fn wait_registered(&self) -> Result<(), StartError> {
         let mut membership = self.membership.clone();
@@ -216,13 +221,10 @@ async fn own_uuid(options: &DatanodeOptions, settings: &Settings) -> Result<Uuid
 async fn listen(
     options: &DatanodeOptions,
     transport: &Transport,
-    address: SocketAddr,
+    (key, address): (&str, SocketAddr),
 ) -> Result<Listener, StartError> {
     let listener = Listener::bind(&*options.net, address, transport.listener.clone()).await;
-    listener.map_err(|error| StartError::Listen {
-        address: address.to_string(),
-        reason: error.to_string(),
-    })
+    listener.map_err(|error| StartError::Listen(error.hint(key)))
 }
 
 async fn make_node(
@@ -354,10 +356,9 @@ async fn serve_http(
         check,
         axum::Router::new(),
     );
-    started.await.map_err(|error| StartError::Listen {
-        address: settings.http_address.to_string(),
-        reason: error.to_string(),
-    })
+    started
+        .await
+        .map_err(|error| StartError::Listen(error.hint(HTTP_KEY)))
 }
 
 fn health(node: &Node, membership: &Membership, tolerated: u64) -> Health {
@@ -378,6 +379,7 @@ fn health(node: &Node, membership: &Membership, tolerated: u64) -> Health {
             "failedVolumes": failed,
             "containers": node.containers.list().len(),
             "pipelines": node.pipelines.report().len(),
+            "failedPipelines": node.pipelines.failures(),
         }),
     }
 }

@@ -62,6 +62,12 @@ pub enum MountError {
         "/dev/fuse does not exist: load the kernel's fuse module (modprobe fuse), or pass the device into the container (--device /dev/fuse)"
     )]
     NoFuse,
+    /// This process may not open the kernel's FUSE.
+    #[error(
+        "/dev/fuse may not be opened: {0}: allow it to this user (chmod 666 /dev/fuse, as is usual), or \
+         run the container with --device /dev/fuse --cap-add SYS_ADMIN"
+    )]
+    FuseForbidden(io::Error),
     /// The user may not mount.
     #[error("no permission to mount at {}: {reason}", path.display())]
     Permission {
@@ -149,10 +155,7 @@ fn check_fuse() -> Result<(), MountError> {
         Ok(_) => Ok(()),
         Err(error) => match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Err(MountError::NoFuse),
-            Some(libc::EACCES | libc::EPERM) => Err(MountError::Permission {
-                path: path(),
-                reason: format!("/dev/fuse: {error}"),
-            }),
+            Some(libc::EACCES | libc::EPERM) => Err(MountError::FuseForbidden(error)),
             _ => Err(MountError::Unreadable {
                 path: path(),
                 error,

@@ -17,6 +17,7 @@ pub mod key_path;
 pub mod layout;
 pub mod leader;
 pub mod leases;
+mod listeners;
 pub mod namespace;
 pub mod opens;
 pub mod ops;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{OmError, Result};
 
 /// Kept free: two segments of the log, a flush of the database, and what comes between two looks.
-const RESERVE: u64 = 64 << 20;
+pub const RESERVE: u64 = 64 << 20;
 /// Between looks.
 const INTERVAL: Duration = Duration::from_millis(500);
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ozone_common::clock::Clock;
-use ozone_common::config::{Config, HostPort, om_nodes, scm_addresses};
+use ozone_common::config::{Config, HostPort, scm_addresses};
 use ozone_common::disk::Disk;
-use ozone_common::http::{Health, HttpServer, health_check};
+use ozone_common::http::HttpServer;
 use ozone_common::net::Net;
 use ozone_common::rng::Rng;
 use ozone_common::version_file::VersionFile;
@@ -19,13 +19,11 @@ use ozone_raft::{
     ChannelConnect, Group, GroupConfig, HostConfig, Peer, RaftError, RaftHost, RaftOptions,
 };
 use ozone_rpc::channel::Channels;
-use ozone_rpc::server::{Listener, ServerHandle};
+use ozone_rpc::server::ServerHandle;
 use ozone_security::enrol::Enrolment;
 use ozone_security::guard::Guard;
 use ozone_security::identity::Role;
-use ozone_security::tls::Transport;
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 use uuid::Uuid;
 
 use crate::background::{Fold, OpenKeys, Reclaim, SessionWatch};
@@ -35,6 +33,7 @@ use crate::error::{OmError, Result};
 use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
 use crate::leases::Leases;
+use crate::listeners::{listen, serve_http, serve_raft};
 use crate::opens::Opens;
 use crate::removals::Removals;
 use crate::room::RoomWatch;
@@ -45,6 +44,12 @@ use crate::services::Services;
 use crate::state_machine::OmState;
 use crate::tokens::{KeyRefresh, Tokens};
 
+/// Keys of the directories of an OM.
+const DIRS: &[&str] = &[
+    "ozone.metadata.dirs",
+    "ozone.om.db.dirs",
+    "ozone.om.ratis.storage.dir",
+];
 /// How long a stopping listener waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a single OM may take to lead itself.
@@ -91,8 +96,18 @@ fn start(error: impl std::fmt::Display) -> OmError {
 /// Initialises the OM's directories for the cluster of its SCM, and gets a certificate there; run
 /// again, it keeps what is there.
 pub async fn init(options: &OmOptions) -> Result<String> {
+    check_config(&options.config)?;
     let layout = Layout::from_config(&options.config)?;
-    let known = VersionFile::read(&*options.disk, &layout.current()).map_err(start)?;
+    let (disk, current, config) = (
+        options.disk.clone(),
+        layout.current(),
+        options.config.clone(),
+    );
+    let known = blocking(move || {
+        config.make_dirs(DIRS).map_err(start)?;
+        VersionFile::read(&*disk, &current).map_err(start)
+    });
+    let known = known.await?;
     let uuid = known.map_or_else(|| options.rng.uuid(), |known| known.uuid);
     let enrolment = Arc::new(make_enrolment(options, &layout, uuid).await?);
     let identity = enrolment.identity().await.map_err(start)?;
@@ -104,16 +119,36 @@ pub async fn init(options: &OmOptions) -> Result<String> {
         scm_id: info.scm_id,
     };
     let now_ms = options.clock.wall_ms();
-    let version = layout.init(&*options.disk, &cluster, now_ms, uuid)?;
+    let disk = options.disk.clone();
+    let version = blocking(move || layout.init(&*disk, &cluster, now_ms, uuid)).await?;
     enrolment.obtain().await.map_err(start)?;
     Ok(version.cluster_id)
 }
 
 async fn make_enrolment(options: &OmOptions, layout: &Layout, uuid: Uuid) -> Result<Enrolment> {
     let (options, layout) = (options.clone(), layout.clone());
-    ozone_kv::blocking(move || enrolment(&options, &layout, uuid))
-        .await
-        .map_err(start)?
+    blocking(move || enrolment(&options, &layout, uuid)).await
+}
+
+/// Runs on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    ozone_kv::blocking(work).await.map_err(start)?
+}
+
+/// Refuses a configuration that asks for what this version does not do, where not doing it would be
+/// dangerous.
+pub fn check_config(config: &Config) -> Result<()> {
+    let key = "ozone.acl.enabled";
+    match config.get_bool(key).map_err(start)? {
+        true => Err(OmError::Start(format!(
+            "{}: {key} is true, and access control lists are not enforced by this version: everybody \
+             could do everything. Set it to false",
+            config.source(key)
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) -> Result<Blocks> {
@@ -158,14 +193,15 @@ impl OmServer {
     /// Starts an OM on directories that were initialised.
     pub async fn start(options: OmOptions) -> Result<Self> {
         let started = options.clock.monotonic();
+        check_config(&options.config)?;
         let layout = Layout::from_config(&options.config)?;
-        let disk = options.disk.clone();
-        let version = layout.version(&*disk)?;
-        let data = layout.data.clone();
-        let state = ozone_kv::blocking(move || OmState::open(&data))
-            .await
-            .map_err(start)??;
-        let state = Arc::new(state);
+        let (disk, reading) = (options.disk.clone(), layout.clone());
+        let opened = blocking(move || {
+            let version = reading.version(&*disk)?;
+            Ok((version, OmState::open(&reading.data)?))
+        });
+        let (version, state) = opened.await?;
+        let (state, disk) = (Arc::new(state), options.disk.clone());
         let enrolment = make_enrolment(&options, &layout, version.uuid).await?;
         let scm_security = enrolment.settings.scm.clone();
         let (transport, keeper) = enrolment.start().await.map_err(start)?;
@@ -209,7 +245,7 @@ impl OmServer {
             .config
             .get_address("ozone.om.address")
             .map_err(start)?;
-        let listener = listen(place, &address).await?;
+        let listener = listen(place, "ozone.om.address", address.clone()).await?;
         let client_address = HostPort::new(address.host.clone(), listener.address().port());
         let services = Services {
             nodes: [(version.uuid, ("om".to_owned(), client_address))].into(),
@@ -268,29 +304,6 @@ impl OmServer {
             tracing::error!(%error, "last flush failed: the log will be replayed at the next start");
         }
     }
-}
-
-async fn listen(
-    (options, transport): (&OmOptions, &Transport),
-    address: &HostPort,
-) -> Result<Listener> {
-    let identity = transport.listener.clone();
-    let address = address.resolve().map_err(start)?;
-    let bound = Listener::bind(&*options.net, address, identity).await;
-    bound.map_err(start)
-}
-
-async fn serve_raft(
-    place: (&OmOptions, &Transport),
-    host: &Arc<RaftHost>,
-    guard: Guard,
-) -> Result<ServerHandle> {
-    let nodes = om_nodes(&place.0.config).map_err(start)?;
-    let own = nodes.into_iter().next();
-    let own = own.ok_or_else(|| OmError::Start("no OM is configured".into()))?;
-    let listener = listen(place, &own.ratis).await?;
-    let service = InterceptedService::new(host.service(), guard);
-    Ok(listener.serve(Routes::new(service)))
 }
 
 /// What the leader does on its own.
@@ -361,34 +374,4 @@ async fn open_group(
         },
     };
     host.open_group(config, state).await.map_err(start)
-}
-
-async fn serve_http(options: &OmOptions, group: &Arc<Group>) -> Result<HttpServer> {
-    let address = options
-        .config
-        .get_address("ozone.om.http-address")
-        .map_err(start)?;
-    let group = group.clone();
-    let health = health_check(move || {
-        let group = group.clone();
-        async move {
-            let status = group.status();
-            Health {
-                healthy: group.leader().is_some(),
-                details: serde_json::json!({
-                    "role": if group.is_leader() { "LEADER" } else { "FOLLOWER" },
-                    "term": group.term(),
-                    "applied": format!("{status:?}"),
-                }),
-            }
-        }
-    });
-    HttpServer::start(
-        &*options.net,
-        address.resolve().map_err(start)?,
-        health,
-        Default::default(),
-    )
-    .await
-    .map_err(start)
 }

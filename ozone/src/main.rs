@@ -4,7 +4,6 @@ mod admin;
 mod conf;
 mod daemon;
 mod mount;
-mod ports;
 mod signals;
 mod up;
 mod version;
@@ -106,6 +105,9 @@ async fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
+    if let Some(warning) = config.warning() {
+        eprintln!("ozone: warning: {warning}");
+    }
     let format = if args.log_json {
         LogFormat::Json
     } else {
@@ -120,13 +122,15 @@ async fn run(args: Args) -> ExitCode {
     };
     let outcome = match args.command {
         Command::Up(up) => {
-            if let Err(error) = up::prepare_dir(&up.dir) {
-                return fail(error);
+            let dir = up.dir.clone();
+            if let Err(error) = up::prepare_dir(&dir) {
+                return fail(up::explain(&dir, error));
             }
-            match log(Some(up.dir.join("ozone.log"))) {
+            let outcome = match log(Some(dir.join("ozone.log"))) {
                 Ok(()) => up::run(up, config).await,
                 Err(error) => Err(error.to_string()),
-            }
+            };
+            outcome.map_err(|error| up::explain(&dir, error))
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
@@ -137,19 +141,13 @@ async fn run(args: Args) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         daemon => match log(None) {
-            Ok(()) => {
-                config
-                    .warnings()
-                    .iter()
-                    .for_each(|warning| tracing::warn!("{warning}"));
-                match daemon {
-                    Command::Scm(scm) => daemon::scm(scm, config).await,
-                    Command::Om(om) => daemon::om(om, config).await,
-                    Command::Datanode => daemon::datanode(config).await,
-                    Command::Mount(mount) => mount::run(mount, config).await,
-                    _ => Ok(()),
-                }
-            }
+            Ok(()) => match daemon {
+                Command::Scm(scm) => daemon::scm(scm, config).await,
+                Command::Om(om) => daemon::om(om, config).await,
+                Command::Datanode => daemon::datanode(config).await,
+                Command::Mount(mount) => mount::run(mount, config).await,
+                _ => Ok(()),
+            },
             Err(error) => Err(error.to_string()),
         },
     };

@@ -1,6 +1,7 @@
 //! `ozone mount`: the namespace of a cluster as a directory.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ozone_client::{Client, ClientConfig};
@@ -11,6 +12,9 @@ use crate::signals;
 
 /// Port of an OM where none is given.
 const OM_PORT: u16 = 9862;
+
+/// After this long without an OM a mount says what it waits for.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Arguments of `ozone mount`.
 #[derive(Args)]
@@ -43,7 +47,7 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
     for list in &args.options {
         options.apply(list).map_err(|e| e.to_string())?;
     }
-    let client = Client::connect(client).await.map_err(|e| e.to_string())?;
+    let client = connect(client).await?;
     let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options)
         .await
         .map_err(|e| e.to_string())?;
@@ -56,4 +60,22 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
     }
     client.close().await;
     Ok(())
+}
+
+/// Connects, and says so when it has to wait for that: an OM may be started later than its mounts.
+async fn connect(config: ClientConfig) -> Result<Client, String> {
+    let (servers, limit) = (config.om.join(", "), config.om_deadline);
+    let connecting = Client::connect(config);
+    tokio::pin!(connecting);
+    let connected = tokio::select! {
+        connected = &mut connecting => connected,
+        () = tokio::time::sleep(SILENCE) => {
+            eprintln!(
+                "ozone: waiting for an OM at {servers}, for {} s at most: is it running there?",
+                limit.as_secs()
+            );
+            connecting.await
+        }
+    };
+    connected.map_err(|e| e.to_string())
 }

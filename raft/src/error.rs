@@ -54,7 +54,10 @@ pub enum RaftError {
     #[error("options of the group: {0}")]
     Options(String),
     /// The log on disk is damaged beyond what a crash explains.
-    #[error("{}: corrupt at offset {offset}: {reason}", file.display())]
+    #[error(
+        "{}: corrupt at offset {offset}: {reason}: bytes that were on disk have changed: check the disk, \
+         and put the file back from a backup", file.display()
+    )]
     Corrupt {
         /// File that is damaged.
         file: PathBuf,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ozone_common::config::{UnsafeListener, check_listener};
+use ozone_common::config::{UnsafeListener, check_listener, listener_hint};
 use ozone_common::net::{BoxStream, Net, NetListener};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -68,6 +68,16 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl ListenError {
+    /// It, and what to do about it where `key` sets the address.
+    pub fn hint(&self, key: &str) -> String {
+        match self {
+            Self::Unsafe(_) => format!("{key}: {self}"),
+            Self::Bind { source, .. } => format!("{self}: {}", listener_hint(key, source)),
+        }
+    }
 }
 
 /// A bound address that does not answer yet.

@@ -145,7 +145,15 @@ pub enum StartError {
     /// A listener would serve the network unprotected.
     #[error(transparent)]
     Unsafe(#[from] UnsafeListener),
-    /// An address cannot be resolved or bound.
+    /// An address is taken or not ours.
+    #[error("{what}: {reason}")]
+    Bind {
+        /// Which listener.
+        what: &'static str,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// An address cannot be resolved.
     #[error("{what} on {address}: {reason}")]
     Listen {
         /// Which listener.

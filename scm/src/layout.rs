@@ -66,6 +66,13 @@ fn group_of(cluster_id: &str) -> Result<Uuid, StartError> {
     })
 }
 
+/// Keys of the directories of an SCM.
+const DIRS: [&str; 3] = [
+    "ozone.scm.db.dirs",
+    "ozone.scm.ratis.storage.dir",
+    "hdds.scm.ca.location",
+];
+
 /// The directories of one SCM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -145,6 +152,8 @@ pub(crate) fn format(
 ) -> Result<(Layout, Identity), StartError> {
     let members = Members::find(config)?;
     let layout = Layout::new(config, &members)?;
+    let dirs = DIRS.map(|key| members.key(config, key));
+    config.make_dirs(&dirs)?;
     let wanted = cluster.map(|cluster| cluster.cluster_id.as_str());
     if let Some(file) = VersionFile::read(machine.disk, &layout.version)? {
         let wanted = wanted.unwrap_or("");

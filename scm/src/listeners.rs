@@ -82,15 +82,14 @@ pub(crate) struct Place {
 /// Binds one address.
 pub(crate) async fn bind(
     place: &Place,
-    what: &'static str,
+    (what, key): (&'static str, &str),
     address: SocketAddr,
 ) -> Result<Listener, StartError> {
     let identity = place.transport.listener.clone();
     let bound = Listener::bind(place.net.as_ref(), address, identity).await;
-    bound.map_err(|error| StartError::Listen {
+    bound.map_err(|error| StartError::Bind {
         what,
-        address: address.to_string(),
-        reason: error.to_string(),
+        reason: error.hint(key),
     })
 }
 
@@ -110,10 +109,9 @@ impl Listeners {
         let asked = asked.map_err(|e| StartError::Members(e.to_string()))??;
         let mut bound = Vec::new();
         for (address, audiences) in share(asked) {
-            let what = audiences
-                .first()
-                .map_or("a listener", |audience| audience.what());
-            bound.push((bind(place, what, address).await?, audiences));
+            let whose = audiences.first().copied().unwrap_or(Audience::Client);
+            let name = (whose.what(), whose.key());
+            bound.push((bind(place, name, address).await?, audiences));
         }
         Ok(Self { bound })
     }

@@ -208,7 +208,8 @@ impl ScmServer {
             node_id: opened.identity.scm_id,
             connect: ChannelConnect::new(options.net.clone(), place.transport.client.clone()),
         })?;
-        let ratis = bind(&place, "the Raft listener", opened.ratis).await?;
+        let name = ("the Raft listener", "ozone.scm.ratis.port");
+        let ratis = bind(&place, name, opened.ratis).await?;
         let ratis_address = ratis.address();
         // The other members must be able to answer before the group asks them for votes.
         let guard = Guard::new(&opened.identity.cluster_id, &[Role::Scm]);
@@ -408,9 +409,8 @@ async fn start_http(options: &ScmOptions, scm: &Arc<Scm>) -> Result<HttpServer, 
         async move { health }
     });
     let started = HttpServer::start(options.net.as_ref(), resolved, health, axum::Router::new());
-    started.await.map_err(|error| StartError::Listen {
+    started.await.map_err(|error| StartError::Bind {
         what: WHAT,
-        address: resolved.to_string(),
-        reason: error.to_string(),
+        reason: error.hint(&key),
     })
 }

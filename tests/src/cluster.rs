@@ -69,6 +69,7 @@ struct Running {
     child: Child,
     om: String,
     om_http: u16,
+    summary: Vec<String>,
 }
 
 impl Cluster {
@@ -118,7 +119,12 @@ impl Cluster {
             (words[0] == "OM").then(|| (words[1].to_owned(), port))
         });
         if let Some((om, om_http)) = om {
-            self.running = Some(Running { child, om, om_http });
+            self.running = Some(Running {
+                child,
+                om,
+                om_http,
+                summary,
+            });
             return Ok(());
         }
         // It ended, or takes too long.
@@ -227,6 +233,16 @@ impl Cluster {
         path
     }
 
+    /// Port on which the OM shows metrics and health.
+    pub fn om_http(&self) -> u16 {
+        self.running.as_ref().expect("the cluster runs").om_http
+    }
+
+    /// What it said when it was up.
+    pub fn summary(&self) -> &[String] {
+        &self.running.as_ref().expect("the cluster runs").summary
+    }
+
     /// Where the OM answers.
     pub fn om_address(&self) -> &str {
         &self.running.as_ref().expect("the cluster runs").om
@@ -256,8 +272,7 @@ impl Cluster {
 
     /// A number that the cluster's processes tell of themselves, 0 when they do not.
     pub fn metric(&self, name: &str, labels: &[String]) -> u64 {
-        let port = self.running.as_ref().expect("the cluster runs").om_http;
-        let (_, text) = crate::http::get(port, "/prom").expect("metrics");
+        let (_, text) = crate::http::get(self.om_http(), "/prom").expect("metrics");
         let wanted = |line: &&str| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| {

@@ -40,6 +40,7 @@ impl PowerDisk {
 
     /// Makes and mounts a disk of a size, for what happens when it is full.
     pub fn sized(bytes: u64) -> Self {
+        assert_root();
         let temp = tempfile::Builder::new()
             .prefix("ozone-power-")
             .tempdir()
@@ -57,6 +58,13 @@ impl PowerDisk {
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
         self.temp.path().join("disk")
+    }
+
+    /// Takes room until only `bytes` are left.
+    pub fn leave(&self, bytes: u64) {
+        let stat = nix::sys::statvfs::statvfs(&self.path()).expect("the room on the disk");
+        let available = stat.blocks_available() * stat.fragment_size();
+        self.take(available.saturating_sub(bytes));
     }
 
     /// Takes room: a file of `bytes`, or of all that is free where there is less. Give it back with
@@ -134,6 +142,14 @@ impl Drop for PowerDisk {
     fn drop(&mut self) {
         let _ = umount2(&self.path(), MntFlags::MNT_DETACH);
     }
+}
+
+/// Panics where disks cannot be mounted.
+pub fn assert_root() {
+    assert!(
+        nix::unistd::Uid::effective().is_root(),
+        "this test mounts disks of its own, which takes root and loop devices: run it as root"
+    );
 }
 
 /// Stops the filesystem at `path` at once. Nothing that is not on the disk yet gets there any more.

@@ -18,6 +18,8 @@ const MIB: u64 = 1 << 20;
 const DISK: u64 = 400 * MIB;
 /// What datanodes leave free on it.
 const RESERVE: &str = "hdds.datanode.volume.min.free.space=96MB";
+/// Left free where a cluster can be started and cannot be written to.
+const NEARLY_FULL: u64 = 48 * MIB;
 /// Of one file.
 const FILE: usize = 4 << 20;
 /// How long a cluster may take to see that there is room again.
@@ -136,26 +138,54 @@ fn a_disk_that_others_fill_stops_writes_and_loses_nothing() {
 }
 
 #[test]
-fn a_cluster_on_a_full_disk_does_not_start_and_says_why() {
+fn a_cluster_that_finds_its_disk_nearly_full_starts_and_deleting_makes_room() {
+    let disk = PowerDisk::sized(DISK);
+    let mut cluster = Cluster::start(on_disk(&disk));
+    let bucket = cluster.bucket("vol", "bucket");
+    let mut acked = Acked::default();
+    for _ in 0..40 {
+        acked.write(&bucket).unwrap();
+    }
+    cluster.stop();
+    disk.leave(NEARLY_FULL);
+    cluster.restart();
+    let summary = cluster.summary().join("\n");
+    assert!(summary.contains("nearly full"), "{summary}");
+    assert!(summary.contains("MiB are freed"), "{summary}");
+    acked.check();
+    let full = write_durably(&bucket.join("more"), &bytes(1, FILE)).expect_err("a full disk");
+    assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+    for (path, _) in acked.0.drain(..) {
+        fs::remove_file(path).unwrap();
+    }
+    let mut attempts = 0;
+    let written = wait_for(RECOVERY, || {
+        attempts += 1;
+        let file = bucket.join(format!("after-{attempts}"));
+        let written = write_durably(&file, &bytes(attempts, FILE));
+        written.map(|()| file).map_err(|e| e.to_string())
+    });
+    assert!(fs::read(written).unwrap() == bytes(attempts, FILE));
+    cluster.stop();
+}
+
+#[test]
+fn a_new_cluster_on_a_full_disk_is_refused_with_the_disk_that_is_full() {
     let disk = PowerDisk::sized(DISK);
     let mut cluster = Cluster::new(on_disk(&disk));
-    let mut acked = Acked::default();
-    for formatted in [false, true] {
-        disk.take(DISK);
+    for left in [0, NEARLY_FULL] {
+        disk.leave(left);
         let refused = cluster.try_start().expect_err("a refusal");
         assert_eq!(refused.code, Some(255), "{}", refused.text);
-        assert!(
-            refused.text.contains("No space left on device"),
-            "{}",
-            refused.text
-        );
+        let text = refused.text.to_lowercase();
+        assert!(text.contains("no space left"), "{}", refused.text);
+        assert!(text.contains("free"), "{}", refused.text);
+        let dir = cluster.dir().display().to_string();
+        assert!(refused.text.contains(&dir), "{}", refused.text);
         disk.free();
-        cluster.restart();
-        let bucket = cluster.bucket("vol", "bucket");
-        if formatted {
-            acked.check();
-        }
-        acked.write(&bucket).unwrap();
-        cluster.stop();
     }
+    cluster.restart();
+    let bucket = cluster.bucket("vol", "bucket");
+    write_durably(&bucket.join("f"), b"content").unwrap();
+    cluster.stop();
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal;
 use ozone_tests::daemons::is_mounted;
+use ozone_tests::power::assert_root;
 use ozone_tests::shell::run;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
@@ -93,6 +94,8 @@ fn bad_names_and_addresses_are_refused_by_shell_and_mount_alike() {
         errno(fs::create_dir(mount.join("UPPER"))),
         Some(libc::EINVAL)
     );
+    // A program has a bare errno; the rule is in the log.
+    assert!(cluster.log().contains("upper-case"), "{}", cluster.log());
     assert_eq!(
         errno(fs::create_dir(mount.join("vol/no_good"))),
         Some(libc::EINVAL)
@@ -137,8 +140,27 @@ fn a_taken_port_is_named() {
             ..ClusterOptions::default()
         });
         let start = cluster.try_start().expect_err("a refusal");
-        refused_start(&start, &[&address, "in use"]);
+        refused_start(&start, &[&address, "in use", key, "--auto-ports"]);
     }
+}
+
+#[test]
+fn a_fuse_that_is_forbidden_is_named_with_what_to_do() {
+    assert_root();
+    let cluster = Cluster::new(ClusterOptions::default());
+    let up = cluster.up();
+    // The same command, where /dev/fuse is on a filesystem without devices.
+    let script = "mount --make-rprivate / && mount -t tmpfs -o nodev none /dev \
+        && mknod /dev/null c 1 3 && mknod /dev/urandom c 1 9 && mknod /dev/fuse c 10 229 \
+        && exec \"$0\" \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(up.get_program())
+        .args(up.get_args())
+        .stdin(Stdio::piped())
+        .output()
+        .unwrap();
+    refused(&output, &["/dev/fuse may not be opened", "--device"]);
 }
 
 #[test]
@@ -162,6 +184,7 @@ fn a_mount_point_that_is_mounted_already_is_refused() {
 
 #[test]
 fn without_dev_fuse_the_message_says_what_to_do() {
+    assert_root();
     let cluster = Cluster::new(ClusterOptions::default());
     let up = cluster.up();
     // The same command, where /dev has nothing but null.
@@ -181,6 +204,7 @@ fn without_dev_fuse_the_message_says_what_to_do() {
 
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
+    assert_root();
     let disk = tempfile::tempdir().unwrap();
     run(
         disk.path(),

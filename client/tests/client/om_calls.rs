@@ -76,6 +76,19 @@ async fn a_cluster_without_leader_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_cluster_of_which_nobody_is_reached_is_given_up_sooner_and_named() {
+    let om = FakeOm::start().await;
+    om.die();
+    let mut config = ClientConfig::new(vec![om.address.clone()]);
+    config.first_deadline = Duration::from_millis(200);
+    let error = Client::connect(config).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoOm { .. }), "{error}");
+    for words in [om.address.as_str(), "ozone.om.address", "refused"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_as_it_is() {
     let cluster = Cluster::start(&[]).await;
     let error = cluster

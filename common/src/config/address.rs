@@ -116,6 +116,17 @@ impl From<SocketAddr> for HostPort {
     }
 }
 
+/// What to do about a listener that cannot be had at the address that `key` sets.
+pub fn listener_hint(key: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "stop what listens there, or set {key} to another one (`ozone up --auto-ports` picks free \
+             ones)"
+        ),
+        _ => format!("{key} sets it"),
+    }
+}
+
 /// Refuses a listener beyond this machine while security is off.
 pub fn check_listener(address: SocketAddr, secure: bool) -> Result<(), UnsafeListener> {
     let loopback = match address.ip() {

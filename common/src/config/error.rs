@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::load::DIR_VARIABLE;
 use crate::units::UnitError;
 
 /// Where a value came from.
@@ -98,6 +99,22 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Why.
+        source: std::io::Error,
+    },
+    /// The directory of the site file that the environment names does not exist.
+    #[error("{DIR_VARIABLE}={}: there is no such directory", dir.display())]
+    NoDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A directory that cannot be made or is none.
+    #[error("{key} names {}, which cannot be used: {source}", dir.display())]
+    Unusable {
+        /// The key that is set.
+        key: String,
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
         source: std::io::Error,
     },
     /// A file that is not Hadoop configuration XML.

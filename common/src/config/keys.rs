@@ -1,4 +1,5 @@
-//! The keys that this system reads: one row each, with default, kind and meaning.
+//! The keys of this system: one row each, with default, kind and meaning. Rows that end in `unused`
+//! are checked and then without effect, which setting them is a warning about.
 //!
 //! Names and fallback chains are Apache Ozone's. A key that is not here and not in
 //! [`super::known`] is a mistake, and is refused.
@@ -54,6 +55,8 @@ pub struct KeySpec {
     pub aliases: &'static [&'static str],
     /// Whether `name.<service>` and `name.<service>.<node>` may stand for it.
     pub per_node: bool,
+    /// Whether a value other than the default changes anything in this version.
+    pub has_effect: bool,
 }
 
 impl KeySpec {
@@ -66,6 +69,7 @@ impl KeySpec {
             fallback: None,
             aliases: &[],
             per_node: false,
+            has_effect: true,
         }
     }
 
@@ -100,13 +104,19 @@ impl KeySpec {
         self
     }
 
+    /// Accepted, without effect: what it is for is not there yet, or is not to be chosen here.
+    const fn unused(mut self) -> Self {
+        self.has_effect = false;
+        self
+    }
+
     const fn per_node(mut self) -> Self {
         self.per_node = true;
         self
     }
 }
 
-/// Every key that this system reads, in groups.
+/// Every key that this system has, in groups.
 #[rustfmt::skip]
 pub const KEYS: &[KeySpec] = &[
     // Directories.
@@ -120,7 +130,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::unset("hdds.datanode.dir", Kind::Dirs, "The disks of a datanode, one directory each; a [SSD] or [DISK] prefix is allowed."),
     KeySpec::dirs("hdds.datanode.id.dir", "ozone.metadata.dirs", "", "Where a datanode keeps its identity.").alias(&["ozone.scm.datanode.id.dir"]),
     KeySpec::dirs("hdds.container.ratis.datanode.storage.dir", "ozone.metadata.dirs", "datanode/ratis", "The Raft logs of a datanode's pipelines."),
-    KeySpec::dirs("hdds.datanode.container.db.dir", "hdds.datanode.dir", "", "Block metadata of a datanode, when it is not to lie on the data disks."),
+    KeySpec::dirs("hdds.datanode.container.db.dir", "hdds.datanode.dir", "", "Block metadata of a datanode, when it is not to lie on the data disks.").unused(),
 
     // The OM.
     KeySpec::address("ozone.om.address", "127.0.0.1:9862", 9862, "Where the OM answers clients."),
@@ -128,29 +138,29 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.om.service.ids", "", Kind::List, "Names of the OM services of this cluster."),
     KeySpec::new("ozone.om.internal.service.id", "", Kind::Text, "The OM service of this cluster, when several are named."),
     KeySpec::new("ozone.om.nodes", "", Kind::List, "ozone.om.nodes.<service>: node ids of that OM service.").per_node(),
-    KeySpec::new("ozone.om.node.id", "", Kind::Text, "Which of the nodes this OM is; found by its address when not set."),
+    KeySpec::new("ozone.om.node.id", "", Kind::Text, "Which of the nodes this OM is; found by its address when not set.").unused(),
     KeySpec::new("ozone.om.ratis.port", "9872", Kind::Int, "Port on which OMs replicate to one another.").per_node(),
-    KeySpec::new("ozone.om.lease.soft.limit", "60s", Kind::Duration, "After this long without renewal another client may take over an open key."),
-    KeySpec::new("ozone.om.lease.hard.limit", "7d", Kind::Duration, "After this long without renewal an open key is closed as it stands."),
+    KeySpec::new("ozone.om.lease.soft.limit", "60s", Kind::Duration, "After this long without renewal another client may take over an open key.").unused(),
+    KeySpec::new("ozone.om.lease.hard.limit", "7d", Kind::Duration, "After this long without renewal an open key is closed as it stands.").unused(),
     KeySpec::new("ozone.om.open.key.expire.threshold", "7d", Kind::Duration, "Age at which an abandoned open key is removed."),
     KeySpec::new("ozone.om.open.key.cleanup.service.interval", "24h", Kind::Duration, "How often abandoned open keys are looked for."),
-    KeySpec::new("ozone.om.open.mpu.expire.threshold", "30d", Kind::Duration, "Age at which an abandoned multipart upload is removed."),
-    KeySpec::new("ozone.om.server.list.max.size", "1000", Kind::Int, "Most entries in one page of a listing."),
-    KeySpec::new("ozone.om.max.buckets", "100000", Kind::Int, "Most buckets in a cluster."),
-    KeySpec::new("ozone.om.user.max.volume", "1024", Kind::Int, "Most volumes of one owner."),
-    KeySpec::new("ozone.om.volume.listall.allowed", "true", Kind::Bool, "Whether any user may list all volumes."),
-    KeySpec::new("ozone.om.namespace.s3.strict", "true", Kind::Bool, "Whether volume and bucket names must be valid host names (no underscore)."),
-    KeySpec::new("ozone.om.fs.snapshot.max.limit", "10000", Kind::Int, "Most snapshots in a cluster."),
-    KeySpec::new("ozone.om.snapshot.cache.max.size", "10", Kind::Int, "Most snapshot databases kept open at a time."),
-    KeySpec::new("ozone.filesystem.snapshot.enabled", "true", Kind::Bool, "Whether bucket snapshots may be taken."),
-    KeySpec::new("ozone.default.bucket.layout", "FILE_SYSTEM_OPTIMIZED", Kind::Choice(&["FILE_SYSTEM_OPTIMIZED", "OBJECT_STORE"]), "Layout of a bucket that is created without one."),
-    KeySpec::new("ozone.key.preallocation.max.blocks", "64", Kind::Int, "Most blocks allocated when a key is opened."),
-    KeySpec::new("ozone.key.deleting.limit.per.task", "50000", Kind::Int, "Most deleted keys handled in one round."),
-    KeySpec::new("ozone.path.deleting.limit.per.task", "20000", Kind::Int, "Most deleted directories and files handled in one round."),
+    KeySpec::new("ozone.om.open.mpu.expire.threshold", "30d", Kind::Duration, "Age at which an abandoned multipart upload is removed.").unused(),
+    KeySpec::new("ozone.om.server.list.max.size", "1000", Kind::Int, "Most entries in one page of a listing.").unused(),
+    KeySpec::new("ozone.om.max.buckets", "100000", Kind::Int, "Most buckets in a cluster.").unused(),
+    KeySpec::new("ozone.om.user.max.volume", "1024", Kind::Int, "Most volumes of one owner.").unused(),
+    KeySpec::new("ozone.om.volume.listall.allowed", "true", Kind::Bool, "Whether any user may list all volumes.").unused(),
+    KeySpec::new("ozone.om.namespace.s3.strict", "true", Kind::Bool, "Whether volume and bucket names must be valid host names (no underscore).").unused(),
+    KeySpec::new("ozone.om.fs.snapshot.max.limit", "10000", Kind::Int, "Most snapshots in a cluster.").unused(),
+    KeySpec::new("ozone.om.snapshot.cache.max.size", "10", Kind::Int, "Most snapshot databases kept open at a time.").unused(),
+    KeySpec::new("ozone.filesystem.snapshot.enabled", "true", Kind::Bool, "Whether bucket snapshots may be taken.").unused(),
+    KeySpec::new("ozone.default.bucket.layout", "FILE_SYSTEM_OPTIMIZED", Kind::Choice(&["FILE_SYSTEM_OPTIMIZED", "OBJECT_STORE"]), "Layout of a bucket that is created without one.").unused(),
+    KeySpec::new("ozone.key.preallocation.max.blocks", "64", Kind::Int, "Most blocks allocated when a key is opened.").unused(),
+    KeySpec::new("ozone.key.deleting.limit.per.task", "50000", Kind::Int, "Most deleted keys handled in one round.").unused(),
+    KeySpec::new("ozone.path.deleting.limit.per.task", "20000", Kind::Int, "Most deleted directories and files handled in one round.").unused(),
     KeySpec::new("ozone.block.deleting.service.interval", "1m", Kind::Duration, "How often freed blocks are handed to the datanodes and deleted there."),
     KeySpec::new("ozone.om.freed.block.grace", "60s", Kind::Duration, "How long a freed block is kept for readers that still know its place."),
-    KeySpec::new("ozone.directory.deleting.service.interval", "1m", Kind::Duration, "How often deleted directories are taken apart."),
-    KeySpec::new("ozone.snapshot.deleting.service.interval", "30s", Kind::Duration, "How often deleted snapshots are reclaimed."),
+    KeySpec::new("ozone.directory.deleting.service.interval", "1m", Kind::Duration, "How often deleted directories are taken apart.").unused(),
+    KeySpec::new("ozone.snapshot.deleting.service.interval", "30s", Kind::Duration, "How often deleted snapshots are reclaimed.").unused(),
 
     // The SCM.
     KeySpec::new("ozone.scm.names", "", Kind::List, "Hosts of the SCMs, for clusters without a service id."),
@@ -158,7 +168,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.scm.default.service.id", "", Kind::Text, "The SCM service of this cluster, when several are named."),
     KeySpec::new("ozone.scm.nodes", "", Kind::List, "ozone.scm.nodes.<service>: node ids of that SCM service.").per_node(),
     KeySpec::new("ozone.scm.node.id", "", Kind::Text, "Which of the nodes this SCM is; found by its address when not set."),
-    KeySpec::new("ozone.scm.primordial.node.id", "", Kind::Text, "The SCM that makes the root certificate and the cluster id."),
+    KeySpec::new("ozone.scm.primordial.node.id", "", Kind::Text, "The SCM that makes the root certificate and the cluster id.").unused(),
     KeySpec::new("ozone.scm.address", "", Kind::Text, "ozone.scm.address.<service>.<node>: host of that SCM.").per_node(),
     KeySpec::address("ozone.scm.client.address", "127.0.0.1:9860", 9860, "Where the SCM answers administrators and clients."),
     KeySpec::address("ozone.scm.block.client.address", "127.0.0.1:9863", 9863, "Where the SCM hands out blocks to OMs."),
@@ -169,13 +179,13 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.scm.container.size", "5GB", Kind::Size, "Size at which a container is closed."),
     KeySpec::new("ozone.scm.block.size", "256MB", Kind::Size, "Largest block."),
     KeySpec::new("ozone.scm.chunk.size", "4MB", Kind::Size, "Largest chunk that a client writes at a time."),
-    KeySpec::new("ozone.scm.container.layout", "FILE_PER_BLOCK", Kind::Choice(&["FILE_PER_BLOCK", "PACKED"]), "How a new container lays out its blocks in files."),
+    KeySpec::new("ozone.scm.container.layout", "FILE_PER_BLOCK", Kind::Choice(&["FILE_PER_BLOCK", "PACKED"]), "How a new container lays out its blocks in files.").unused(),
     KeySpec::new("ozone.scm.stale.node.interval", "5m", Kind::Duration, "Silence after which a datanode gets no new data."),
     KeySpec::new("ozone.scm.dead.node.interval", "10m", Kind::Duration, "Silence after which a datanode's replicas are made anew."),
     KeySpec::new("ozone.scm.heartbeat.thread.interval", "3s", Kind::Duration, "How often the SCM looks for silent datanodes."),
     KeySpec::new("ozone.scm.datanode.pipeline.limit", "2", Kind::Int, "Most three-way pipelines of one datanode."),
     KeySpec::new("ozone.scm.pipeline.owner.container.count", "3", Kind::Int, "Open containers per pipeline."),
-    KeySpec::new("ozone.scm.pipeline.creation.interval", "120s", Kind::Duration, "How often missing pipelines are made."),
+    KeySpec::new("ozone.scm.pipeline.creation.interval", "120s", Kind::Duration, "How often missing pipelines are made.").unused(),
     KeySpec::new("ozone.scm.pipeline.creation.auto.factor.one", "true", Kind::Bool, "Whether single-node pipelines are made without being asked for."),
     KeySpec::new("hdds.scm.safemode.enabled", "true", Kind::Bool, "Whether the SCM waits for reports before it hands out blocks."),
     KeySpec::new("hdds.scm.safemode.min.datanode", "1", Kind::Int, "Datanodes that must have registered before safe mode ends."),
@@ -187,41 +197,41 @@ pub const KEYS: &[KeySpec] = &[
     // Datanodes.
     KeySpec::new("hdds.datanode.hostname", "", Kind::Text, "The name under which a datanode is reached; its address when not set."),
     KeySpec::new("hdds.container.ipc.port", "9859", Kind::Int, "Port on which a datanode serves blocks."),
-    KeySpec::new("hdds.container.ratis.ipc.port", "9858", Kind::Int, "Port on which a datanode serves the clients of its pipelines."),
+    KeySpec::new("hdds.container.ratis.ipc.port", "9858", Kind::Int, "Port on which a datanode serves the clients of its pipelines.").unused(),
     KeySpec::new("hdds.container.ratis.server.port", "9856", Kind::Int, "Port on which the datanodes of a pipeline talk to one another."),
     KeySpec::new("hdds.container.ratis.log.purge.gap", "1000000", Kind::Int, "Entries of its log that a member of a pipeline may lack before another pipeline takes over and the member's containers are copied."),
-    KeySpec::new("hdds.datanode.replication.port", "9886", Kind::Int, "Port on which datanodes copy containers from one another."),
+    KeySpec::new("hdds.datanode.replication.port", "9886", Kind::Int, "Port on which datanodes copy containers from one another.").unused(),
     KeySpec::new("hdds.datanode.client.address", "127.0.0.1", Kind::Text, "Address on which a datanode's listeners are bound."),
     KeySpec::address("hdds.datanode.http-address", "127.0.0.1:9882", 9882, "Metrics and health of a datanode."),
     KeySpec::new("hdds.heartbeat.interval", "3s", Kind::Duration, "How often a datanode reports to the SCMs."),
-    KeySpec::new("hdds.node.report.interval", "60s", Kind::Duration, "How often a datanode reports its disks."),
+    KeySpec::new("hdds.node.report.interval", "60s", Kind::Duration, "How often a datanode reports its disks.").unused(),
     KeySpec::new("hdds.container.report.interval", "60m", Kind::Duration, "How often a datanode reports all its containers."),
-    KeySpec::new("hdds.pipeline.report.interval", "60s", Kind::Duration, "How often a datanode reports its pipelines."),
+    KeySpec::new("hdds.pipeline.report.interval", "60s", Kind::Duration, "How often a datanode reports its pipelines.").unused(),
     KeySpec::new("hdds.datanode.volume.min.free.space", "1GB", Kind::Size, "Space that stays free on each data disk."),
     KeySpec::new("hdds.datanode.failed.data.volumes.tolerated", "0", Kind::Int, "Failed disks with which a datanode goes on."),
     KeySpec::new("hdds.datanode.metadata.rocksdb.cache.size", "64MB", Kind::Size, "Block cache shared by the databases of a datanode."),
     KeySpec::new("hdds.datanode.replication.streams.limit", "10", Kind::Int, "Most container copies at a time."),
     KeySpec::new("hdds.container.scrub.enabled", "true", Kind::Bool, "Whether data at rest is verified in the background."),
     KeySpec::new("hdds.container.scrub.data.scan.interval", "7d", Kind::Duration, "How often all data at rest is verified."),
-    KeySpec::new("hdds.container.scrub.metadata.scan.interval", "3h", Kind::Duration, "How often all container metadata is verified."),
+    KeySpec::new("hdds.container.scrub.metadata.scan.interval", "3h", Kind::Duration, "How often all container metadata is verified.").unused(),
     KeySpec::new("hdds.container.scrub.volume.bytes.per.second", "5MB", Kind::Size, "Most that verification reads of one disk in a second."),
-    KeySpec::new("ozone.domain.socket.path", "", Kind::Text, "Unix socket on which a datanode passes open block files to clients of the same machine."),
+    KeySpec::new("ozone.domain.socket.path", "", Kind::Text, "Unix socket on which a datanode passes open block files to clients of the same machine.").unused(),
 
     // Clients.
     KeySpec::new("ozone.replication", "", Kind::Text, "Replication that a client asks for; the bucket's or server's when not set."),
     KeySpec::new("ozone.replication.type", "", Kind::Choice(&["", "RATIS", "STANDALONE", "EC"]), "Replication type that a client asks for."),
     KeySpec::new("ozone.server.default.replication", "3", Kind::Text, "Replication of keys for which nobody asked for another."),
-    KeySpec::new("ozone.server.default.replication.type", "RATIS", Kind::Choice(&["RATIS", "STANDALONE", "EC"]), "Replication type of keys for which nobody asked for another."),
+    KeySpec::new("ozone.server.default.replication.type", "RATIS", Kind::Choice(&["RATIS", "STANDALONE", "EC"]), "Replication type of keys for which nobody asked for another.").unused(),
     KeySpec::new("ozone.client.bytes.per.checksum", "16KB", Kind::Size, "Bytes that one checksum covers."),
-    KeySpec::new("ozone.client.checksum.type", "CRC32C", Kind::Choice(&["CRC32C", "CRC32", "SHA256", "MD5", "NONE"]), "Checksum of written data."),
-    KeySpec::new("ozone.client.verify.checksum", "true", Kind::Bool, "Whether a client verifies what it reads."),
-    KeySpec::new("ozone.client.stream.buffer.size", "4MB", Kind::Size, "Bytes that a client collects into one chunk."),
+    KeySpec::new("ozone.client.checksum.type", "CRC32C", Kind::Choice(&["CRC32C", "CRC32", "SHA256", "MD5", "NONE"]), "Checksum of written data.").unused(),
+    KeySpec::new("ozone.client.verify.checksum", "true", Kind::Bool, "Whether a client verifies what it reads.").unused(),
+    KeySpec::new("ozone.client.stream.buffer.size", "4MB", Kind::Size, "Bytes that a client collects into one chunk.").unused(),
     KeySpec::new("ozone.client.connection.timeout", "5000ms", Kind::Duration, "How long a client waits for a connection."),
     KeySpec::new("ozone.client.read.timeout", "30s", Kind::Duration, "How long a client waits for data."),
     KeySpec::new("ozone.client.write.timeout", "30s", Kind::Duration, "How long a client waits for written data to be acknowledged."),
-    KeySpec::new("ozone.client.failover.max.attempts", "500", Kind::Int, "How often a client tries before it gives up on a service."),
-    KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once."),
-    KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins."),
+    KeySpec::new("ozone.client.failover.max.attempts", "500", Kind::Int, "How often a client tries before it gives up on a service.").unused(),
+    KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once.").unused(),
+    KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins.").unused(),
 
     // Trust.
     KeySpec::new("ozone.security.enabled", "false", Kind::Bool, "Whether servers prove who they are to one another (mTLS)."),
@@ -230,21 +240,21 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("hdds.block.token.expiry.time", "1d", Kind::Duration, "How long a block token is good for."),
     KeySpec::new("hdds.secret.key.rotate.duration", "1d", Kind::Duration, "Age at which the signing key is replaced."),
     KeySpec::new("hdds.secret.key.expiry.duration", "9d", Kind::Duration, "Age at which a signing key is no longer trusted."),
-    KeySpec::new("hdds.secret.key.rotate.check.duration", "10m", Kind::Duration, "How often the age of the signing key is checked."),
+    KeySpec::new("hdds.secret.key.rotate.check.duration", "10m", Kind::Duration, "How often the age of the signing key is checked.").unused(),
     KeySpec::new("hdds.x509.default.duration", "365d", Kind::Duration, "How long a certificate is good for."),
     KeySpec::new("hdds.x509.max.duration", "1865d", Kind::Duration, "How long the certificate of an authority is good for."),
     KeySpec::new("hdds.x509.renew.grace.duration", "28d", Kind::Duration, "How long before its end a certificate is renewed."),
     KeySpec::new("ozone.security.join.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert join` with which a server asks for its first certificate."),
     KeySpec::new("ozone.security.client.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert client` that says who a client is and whom it trusts."),
     KeySpec::new("ozone.acl.enabled", "false", Kind::Bool, "Whether access control lists are enforced."),
-    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything."),
-    KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything."),
-    KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything."),
+    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything.").unused(),
+    KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything.").unused(),
+    KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything.").unused(),
 
     // S3.
-    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers."),
-    KeySpec::new("ozone.s3g.domain.name", "", Kind::List, "Domains under which a host name is a bucket name."),
-    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees."),
+    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers.").unused(),
+    KeySpec::new("ozone.s3g.domain.name", "", Kind::List, "Domains under which a host name is a bucket name.").unused(),
+    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees.").unused(),
 ];
 
 /// The spec of a key by any of its names; `name.<service>[.<node>]` finds a per-node key.

@@ -9,6 +9,8 @@ use super::{Config, Entry, canonical, keys, known, nearest, values, xml};
 /// Prefix of environment variables that set a key.
 const ENV_PREFIX: &str = "OZONE-SITE.XML_";
 const SITE_FILE: &str = "ozone-site.xml";
+/// Names the directory of the site file.
+pub(super) const DIR_VARIABLE: &str = "OZONE_CONF_DIR";
 const SYSTEM_DIR: &str = "/etc/hadoop";
 /// Deepest chain of variables that stand for one another.
 const MAX_EXPANSIONS: usize = 20;
@@ -42,32 +44,35 @@ impl ConfigSources {
     }
 
     /// The site file: the one asked for, or the first of the usual places that has one.
-    fn site_file(&self) -> Option<PathBuf> {
+    fn site_file(&self) -> Result<Option<PathBuf>, ConfigError> {
         if let Some(conf) = &self.conf {
-            return Some(conf.clone());
+            return Ok(Some(conf.clone()));
         }
-        let dir = self.var("OZONE_CONF_DIR").unwrap_or(SYSTEM_DIR);
-        Some(PathBuf::from(dir).join(SITE_FILE)).filter(|path| path.exists())
+        let dir = match self.var(DIR_VARIABLE).map(PathBuf::from) {
+            Some(dir) if !dir.is_dir() => return Err(ConfigError::NoDirectory { dir }),
+            Some(dir) => dir,
+            None => PathBuf::from(SYSTEM_DIR),
+        };
+        Ok(Some(dir.join(SITE_FILE)).filter(|path| path.exists()))
     }
 }
 
 pub(super) fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
     let mut raw = BTreeMap::new();
-    let mut warnings = Vec::new();
-    if let Some(path) = sources.site_file() {
+    if let Some(path) = sources.site_file()? {
         let properties = xml::read_file(&path)?;
-        merge(&mut raw, properties, &Source::File(path), &mut warnings)?;
+        merge(&mut raw, properties, &Source::File(path))?;
     }
     let env = sources
         .env
         .iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(ENV_PREFIX)?, value)));
     let env = env.map(|(key, value)| (key.to_owned(), unquote(value).to_owned()));
-    merge(&mut raw, env.collect(), &Source::Environment, &mut warnings)?;
+    merge(&mut raw, env.collect(), &Source::Environment)?;
     let sets = sources.sets.iter().map(|text| split_set(text));
     let sets = sets.collect::<Result<Vec<_>, _>>()?;
-    merge(&mut raw, sets, &Source::CommandLine, &mut warnings)?;
-    finish(raw, warnings, &sources.env)
+    merge(&mut raw, sets, &Source::CommandLine)?;
+    finish(raw, &sources.env)
 }
 
 /// `base` with `pairs` on top.
@@ -76,9 +81,9 @@ pub(super) fn overlay(
     pairs: Vec<(String, String)>,
     source: &Source,
 ) -> Result<Config, ConfigError> {
-    let (mut raw, mut warnings) = (base.set.clone(), base.warnings.clone());
-    merge(&mut raw, pairs, source, &mut warnings)?;
-    finish(raw, warnings, &[])
+    let mut raw = base.set.clone();
+    merge(&mut raw, pairs, source)?;
+    finish(raw, &[])
 }
 
 /// Puts the values of one source on top of what there is.
@@ -86,12 +91,11 @@ fn merge(
     raw: &mut BTreeMap<String, Entry>,
     pairs: Vec<(String, String)>,
     source: &Source,
-    warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
     let mut by_alias: BTreeMap<String, (String, String)> = BTreeMap::new();
     for (name, value) in pairs {
         let Some(spec) = keys::spec(&name) else {
-            accept_unused(&name, source, warnings)?;
+            check_known(&name, source)?;
             let source = source.clone();
             raw.insert(name, Entry { value, source });
             continue;
@@ -113,30 +117,18 @@ fn merge(
     Ok(())
 }
 
-fn accept_unused(
-    name: &str,
-    source: &Source,
-    warnings: &mut Vec<String>,
-) -> Result<(), ConfigError> {
-    if !known::is_known(name) {
-        return Err(ConfigError::UnknownKey {
-            key: name.to_owned(),
-            from: source.clone(),
-            nearest: nearest::nearest(name),
-        });
+fn check_known(name: &str, source: &Source) -> Result<(), ConfigError> {
+    if known::is_known(name) {
+        return Ok(());
     }
-    let warning = format!("{source}: {name} is not needed here and has no effect");
-    if !warnings.contains(&warning) {
-        warnings.push(warning);
-    }
-    Ok(())
+    Err(ConfigError::UnknownKey {
+        key: name.to_owned(),
+        from: source.clone(),
+        nearest: nearest::nearest(name),
+    })
 }
 
-fn finish(
-    raw: BTreeMap<String, Entry>,
-    warnings: Vec<String>,
-    env: &[(String, String)],
-) -> Result<Config, ConfigError> {
+fn finish(raw: BTreeMap<String, Entry>, env: &[(String, String)]) -> Result<Config, ConfigError> {
     let mut set = BTreeMap::new();
     for (key, entry) in &raw {
         let value = expand(&raw, env, key, entry)?;
@@ -146,7 +138,7 @@ fn finish(
         let source = entry.source.clone();
         set.insert(key.clone(), Entry { value, source });
     }
-    Ok(Config { set, warnings })
+    Ok(Config { set })
 }
 
 /// Replaces `${key}`, `${env.NAME}` and `${env.NAME:-default}`.
@@ -290,6 +282,16 @@ mod tests {
             Config::load(&sources),
             Err(ConfigError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_of_the_environment_that_does_not_exist_is_named() {
+        let sources = ConfigSources {
+            env: vec![pair(DIR_VARIABLE, "/no/such/dir")],
+            ..ConfigSources::default()
+        };
+        let text = Config::load(&sources).unwrap_err().to_string();
+        assert!(text.contains("OZONE_CONF_DIR=/no/such/dir"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Later sources win: defaults, the site file, `OZONE-SITE.XML_<key>=value` in the environment,
 //! `--set key=value`. Everything is checked when it is loaded: a key that nobody knows, a value that
 //! its key cannot have and a variable that stands for nothing are errors that name their place.
-//! A key that Ozone has and this system does not need is one warning.
+//! Keys that are set and have no effect here are told in one warning.
 
 mod address;
 mod error;
@@ -17,7 +17,7 @@ mod xml;
 
 use std::collections::BTreeMap;
 
-pub use address::{AddressError, HostPort, UnsafeListener, check_listener};
+pub use address::{AddressError, HostPort, UnsafeListener, check_listener, listener_hint};
 pub use error::{ConfigError, Source};
 pub use ha::{ServiceNode, om_nodes, scm_addresses, scm_nodes};
 pub use keys::{KEYS, KeySpec, Kind};
@@ -34,7 +34,6 @@ struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     set: BTreeMap<String, Entry>,
-    warnings: Vec<String>,
 }
 
 impl Config {
@@ -62,9 +61,26 @@ impl Config {
         load::overlay(self, pairs.collect(), &Source::CommandLine)
     }
 
-    /// One sentence for each key that was set and means nothing here.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// One sentence about all keys that were set and change nothing here: those that only Ozone needs,
+    /// and those that this version does not heed.
+    pub fn warning(&self) -> Option<String> {
+        let idle = |(key, entry): &(&String, &Entry)| match keys::spec(key) {
+            Some(spec) => {
+                !spec.has_effect && entry.value.trim() != spec.default.unwrap_or_default()
+            }
+            None => true,
+        };
+        let idle = self.set.iter().filter(idle);
+        let named: Vec<_> = idle
+            .map(|(key, entry)| format!("{key} ({})", entry.source))
+            .collect();
+        match named.is_empty() {
+            true => None,
+            false => Some(format!(
+                "accepted, and without effect: {}",
+                named.join(", ")
+            )),
+        }
     }
 
     /// The value of a key by any of its names, or its default. None for a key that has neither.
@@ -281,8 +297,27 @@ mod tests {
         let error = Config::from_pairs([("ozone.om.adress", "h")]).unwrap_err();
         assert!(error.to_string().contains("ozone.om.address"), "{error}");
         let config = Config::from_pairs([("ozone.recon.http-address", "h:1")]).unwrap();
-        assert_eq!(config.warnings().len(), 1);
+        let warning = config.warning().unwrap();
+        assert!(warning.contains("ozone.recon.http-address"), "{warning}");
         assert_eq!(config.get("ozone.recon.http-address"), Some("h:1"));
+    }
+
+    #[test]
+    fn one_warning_names_every_key_that_changes_nothing() {
+        let quiet = Config::from_pairs([
+            ("ozone.om.address", "h:1"),
+            ("ozone.client.checksum.type", "CRC32C"),
+        ]);
+        assert_eq!(quiet.unwrap().warning(), None);
+        let config = Config::from_pairs([
+            ("ozone.client.checksum.type", "MD5"),
+            ("ozone.recon.db.dir", "/r"),
+            ("ozone.om.address", "h:1"),
+        ]);
+        let warning = config.unwrap().warning().unwrap();
+        assert!(warning.contains("ozone.client.checksum.type (command line)"));
+        assert!(warning.contains("ozone.recon.db.dir"), "{warning}");
+        assert!(!warning.contains("ozone.om.address"), "{warning}");
     }
 
     #[test]

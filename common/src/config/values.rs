@@ -110,6 +110,25 @@ impl Config {
     /// Directories, from the key or from the first of its fallbacks that is set. Storage type
     /// prefixes such as `[SSD]` are taken off.
     pub fn get_dirs(&self, key: &str) -> Result<Vec<PathBuf>, ConfigError> {
+        Ok(self.find_dirs(key)?.1)
+    }
+
+    /// Makes the directories of these keys, fallbacks included, or says which key names one that
+    /// cannot be used. Blocks.
+    pub fn make_dirs(&self, keys: &[impl AsRef<str>]) -> Result<(), ConfigError> {
+        for key in keys {
+            let (key, dirs) = self.find_dirs(key.as_ref())?;
+            for dir in dirs {
+                if let Err(source) = std::fs::create_dir_all(&dir) {
+                    return Err(ConfigError::Unusable { key, dir, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directories of a key, and the key that names them.
+    fn find_dirs(&self, key: &str) -> Result<(String, Vec<PathBuf>), ConfigError> {
         let mut asked = Vec::new();
         let mut below: Vec<&str> = Vec::new();
         let (mut name, mut spec) = (key.to_owned(), registered(key)?);
@@ -119,7 +138,7 @@ impl Config {
                 let dirs = parse_dirs(value)
                     .ok_or_else(|| self.bad(&name, value, "absolute directories"))?;
                 let place = |dir: PathBuf| below.iter().rev().fold(dir, |dir, sub| dir.join(sub));
-                return Ok(dirs.into_iter().map(place).collect());
+                return Ok((name, dirs.into_iter().map(place).collect()));
             }
             let Some(fallback) = spec.fallback else {
                 return Err(ConfigError::Missing {

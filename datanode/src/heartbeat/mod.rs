@@ -31,6 +31,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after an SCM refused this datanode.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+/// Between two complaints about an SCM that does not answer.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Least time between two heartbeats, however much news there is.
 const LEAST_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -78,6 +80,7 @@ impl Heartbeats {
             seen_changes: 0,
             seen_failures: 0,
             full_report_at: None,
+            complained_at: None,
         };
         let mut pause = FIRST_PAUSE;
         let mut news = self.node.news.subscribe();
@@ -87,6 +90,7 @@ impl Heartbeats {
             containers.borrow_and_update();
             let next = match endpoint.talk().await {
                 Ok(next) => {
+                    endpoint.complained_at = None;
                     pause = FIRST_PAUSE;
                     next
                 }
@@ -95,7 +99,7 @@ impl Heartbeats {
                     REFUSED_PAUSE
                 }
                 Err(Failure::NoAnswer(why)) => {
-                    tracing::debug!(scm = endpoint.address, why, "no answer from SCM");
+                    endpoint.unanswered(&why);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     self.sleep(pause).await;
                     continue;
@@ -141,6 +145,8 @@ struct Endpoint {
     seen_failures: usize,
     /// When the next full report is due, in monotonic time.
     full_report_at: Option<Duration>,
+    /// When it was last said that this SCM does not answer; none while it does.
+    complained_at: Option<Duration>,
 }
 
 impl Endpoint {
@@ -274,6 +280,21 @@ impl Endpoint {
             0 => shared.interval,
             ms => shared.interval.min(Duration::from_millis(ms)),
         }
+    }
+
+    /// Says that there is no answer, and again as long as there is none.
+    fn unanswered(&mut self, why: &str) {
+        let now = self.shared.node.clock.monotonic();
+        let silent = |at| now < at + COMPLAINT_INTERVAL;
+        if self.complained_at.is_some_and(silent) {
+            return;
+        }
+        self.complained_at = Some(now);
+        tracing::warn!(
+            scm = self.address,
+            why,
+            "no answer from SCM: does it run, and is ozone.scm.datanode.address right?"
+        );
     }
 
     fn refused(&mut self, reason: String) {

@@ -70,6 +70,8 @@ pub(crate) struct Pipelines {
     /// Entries that a member may lack before the pipeline had better be replaced.
     patience: u64,
     open: DashMap<Uuid, Arc<Pipeline>>,
+    /// Those that could not be opened again, and why.
+    failed: DashMap<Uuid, String>,
     /// Held while a pipeline is opened or closed.
     changing: tokio::sync::Mutex<()>,
 }
@@ -97,6 +99,7 @@ impl Pipelines {
             disk,
             patience,
             open: DashMap::new(),
+            failed: DashMap::new(),
             changing,
         }
     }
@@ -174,6 +177,15 @@ impl Pipelines {
         self.open
             .iter()
             .filter_map(|entry| action(entry.value()))
+            .collect()
+    }
+
+    /// Pipelines that could not be opened when the datanode started, and why.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let failure = |id: &Uuid, why: &str| format!("pipeline {id} cannot be opened again: {why}");
+        let failed = self.failed.iter();
+        failed
+            .map(|entry| failure(entry.key(), entry.value()))
             .collect()
     }
 
@@ -270,6 +282,7 @@ pub(crate) async fn reopen_all(node: &Arc<Node>) -> OpResult<()> {
         }
         if let Err(error) = open(node, &info).await {
             tracing::error!(pipeline = %id, %error, "pipeline cannot be opened again");
+            node.pipelines.failed.insert(id, error.message);
         }
     }
     Ok(())
@@ -295,8 +308,9 @@ async fn open(node: &Arc<Node>, info: &hdds::Pipeline) -> OpResult<()> {
         },
     };
     let opened = pipelines.host.open_group(config, machine.clone()).await;
-    let group = opened.map_err(|error| OpError::internal(format!("pipeline {id}: {error}")))?;
+    let group = opened.map_err(|error| OpError::internal(error.to_string()))?;
     follow_leadership(node, &group);
+    pipelines.failed.remove(&id);
     pipelines.open.insert(
         id,
         Arc::new(Pipeline {

@@ -57,6 +57,10 @@ pub(super) fn refuse<R: Refuse>(op: &'static str, reply: R, error: &FsError) {
     if matches!(errno, libc::EIO | libc::ETIMEDOUT | libc::EPROTO) {
         tracing::warn!(op, %error, "answered with an I/O error");
     }
+    // The program has a bare errno; which rule its name breaks is only said here.
+    if let (libc::EINVAL, FsError::Client(error)) = (errno, error) {
+        tracing::info!(op, %error, "refused as invalid");
+    }
     reply.refuse(Errno::from_i32(errno));
 }
 

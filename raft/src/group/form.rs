@@ -20,6 +20,9 @@ use crate::{GroupConfig, RaftError, RaftOptions, Result, StateMachine};
 
 /// Between attempts of the member that should lead to be elected.
 const CAMPAIGN_EVERY: Duration = Duration::from_millis(50);
+/// How long a group of one may take to write its vote: nobody else could do it faster, and a disk that
+/// others keep busy has its time.
+const ALONE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a group takes from its host.
 pub(crate) struct Shared {
@@ -173,7 +176,7 @@ impl Group {
 
     /// A group of one is of use as soon as it is open.
     async fn wait_until_leading(&self) -> Result<()> {
-        let limit = self.options.election_max * 2;
+        let limit = ALONE_LIMIT;
         let mut seen = self.leadership.clone();
         match tokio::time::timeout(limit, seen.wait_for(|now| now.is_leader)).await {
             Err(_) => Err(RaftError::Timeout(limit)),

@@ -1,0 +1,289 @@
+//! `ozone up`: SCM, OM and datanodes in one process, over the same sockets and disks as when they
+//! are processes of their own. Formatted on first start, found again on the next.
+
+mod ports;
+mod probe;
+mod start;
+mod summary;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use nix::fcntl::{Flock, FlockArg};
+use ozone_client::Client;
+use ozone_common::config::Config;
+use ozone_datanode::DatanodeServer;
+use ozone_fs::{MountOptions, MountedFs};
+use ozone_om::OmServer;
+use ozone_scm::ScmServer;
+
+use self::ports::Ports;
+use self::probe::Readiness;
+use crate::daemon::blocking;
+use crate::signals;
+
+/// Datanodes of a new cluster for which nobody asked for another number.
+const DATANODES: u16 = 3;
+
+/// How many copies of data are kept.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Copies {
+    /// One.
+    #[value(name = "ONE", alias = "1", alias = "one")]
+    One,
+    /// Three, on three datanodes.
+    #[value(name = "THREE", alias = "3", alias = "three")]
+    Three,
+}
+
+/// Arguments of `ozone up`.
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// Where the cluster keeps everything.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Mounts the namespace at this empty directory.
+    #[arg(long)]
+    mount: Option<PathBuf>,
+    /// Mount options, as mount(8) takes them.
+    #[arg(short = 'o', value_name = "OPTIONS", requires = "mount")]
+    options: Vec<String>,
+    /// Datanodes to run; as many as the cluster has, 3 for a new one.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50))]
+    datanodes: Option<u16>,
+    /// Copies of data; three where there are datanodes for them.
+    #[arg(long)]
+    replication: Option<Copies>,
+    /// Picks free ports instead of the well-known ones, and instead of the cluster's own that are taken.
+    #[arg(long)]
+    auto_ports: bool,
+}
+
+/// Makes the directory of the cluster, or says why it cannot be used.
+pub(crate) fn prepare_dir(dir: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(dir).map_err(|e| {
+        format!(
+            "{}: {e}: --dir must be a directory that can be written",
+            dir.display()
+        )
+    })
+}
+
+/// An error in words that tell what to do about it, where that is not said by who met it.
+pub(crate) fn explain(dir: &Path, error: String) -> String {
+    match error.contains("No space left on device") {
+        true => format!(
+            "{error}: the disk of {} is full: free some space and start again",
+            dir.display()
+        ),
+        false => error,
+    }
+}
+
+struct Cluster {
+    scm: ScmServer,
+    om: OmServer,
+    datanodes: Vec<DatanodeServer>,
+    client: Client,
+    om_address: String,
+    /// What the servers and the client share.
+    config: Config,
+}
+
+/// What is settled before anything starts.
+struct Plan {
+    dir: PathBuf,
+    /// Held as long as the cluster runs.
+    _lock: Flock<File>,
+    datanodes: u16,
+    ports: Ports,
+    /// Ports with which the cluster was up before; none if it never was.
+    recorded: Ports,
+}
+
+/// Runs the cluster until told to stop.
+pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
+    let started = Instant::now();
+    ozone_om::server::check_config(&config).map_err(|e| e.to_string())?;
+    let (dir, asked, auto) = (args.dir.clone(), args.datanodes, args.auto_ports);
+    let plan = blocking(move || plan(&dir, asked, auto)).await??;
+    let config = shared_config(&args, &config, &plan)?;
+    let cluster = start::start(&plan.dir, &config, (&plan.ports, plan.datanodes)).await?;
+    let warning = ready(&cluster, &plan).await?;
+    if plan.ports != plan.recorded {
+        let (dir, ports) = (plan.dir.clone(), plan.ports.clone());
+        blocking(move || ports::record(&dir, &ports)).await??;
+    }
+    let mounted = match &args.mount {
+        Some(path) => Some(mount(&args, &cluster, path).await?),
+        None => None,
+    };
+    summary::print(&args, &cluster, started.elapsed(), warning);
+    match &mounted {
+        Some(mounted) => tokio::select! {
+            () = mounted.wait() => println!("unmounted: stopping"),
+            stopped = signals::stop() => stopped?,
+        },
+        None => signals::stop().await?,
+    }
+    stop(cluster, mounted).await;
+    Ok(())
+}
+
+/// Takes the directory, and finds out what is there. Blocks.
+fn plan(dir: &Path, asked: Option<u16>, auto_ports: bool) -> Result<Plan, String> {
+    let lock = lock(dir)?;
+    let dir = std::path::absolute(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let recorded = ports::recorded(&dir)?;
+    let datanodes = count_datanodes(&dir, asked, ports::datanodes(&recorded))?;
+    Ok(Plan {
+        _lock: lock,
+        datanodes,
+        ports: ports::choose(&recorded, datanodes, auto_ports)?,
+        recorded,
+        dir,
+    })
+}
+
+/// How many datanodes to run. Fewer than there are would take what the others hold out of reach.
+fn count_datanodes(dir: &Path, asked: Option<u16>, existing: u16) -> Result<u16, String> {
+    match asked {
+        None if existing == 0 => Ok(DATANODES),
+        None => Ok(existing),
+        Some(asked) if asked < existing => Err(format!(
+            "{} has {existing} datanodes and --datanodes {asked} would leave some out, with the data \
+             that only they hold: say --datanodes {existing}, or nothing",
+            dir.display()
+        )),
+        Some(asked) => Ok(asked),
+    }
+}
+
+/// One process at a time may use the directory. Blocks.
+fn lock(dir: &Path) -> Result<Flock<File>, String> {
+    let path = dir.join("up.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        let holder = std::fs::read_to_string(&path).unwrap_or_default();
+        let dir = dir.display();
+        format!("{dir} is in use by another `ozone up` (process {}): stop that one, or take another --dir", holder.trim())
+    })?;
+    let written = lock
+        .set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    match written {
+        // The lock holds without the number of who holds it.
+        Err(full) if full.kind() == std::io::ErrorKind::StorageFull => Ok(lock),
+        Err(e) => Err(format!("{}: {e}", path.display())),
+        Ok(()) => Ok(lock),
+    }
+}
+
+fn shared_config(args: &UpArgs, config: &Config, plan: &Plan) -> Result<Config, String> {
+    if args.replication == Some(Copies::Three) && plan.datanodes < 3 {
+        return Err("--replication THREE needs --datanodes 3 or more".to_owned());
+    }
+    let copies = args.replication.unwrap_or(match plan.datanodes {
+        ..3 => Copies::One,
+        _ => Copies::Three,
+    });
+    let factor = match copies {
+        Copies::One => "ONE",
+        Copies::Three => "THREE",
+    };
+    let mut pairs = ports::shared(&plan.ports);
+    let set = [
+        ("ozone.server.default.replication", factor.to_owned()),
+        ("hdds.scm.safemode.min.datanode", plan.datanodes.to_string()),
+        ("hdds.heartbeat.interval", "1s".to_owned()),
+        ("ozone.scm.stale.node.interval", "5s".to_owned()),
+        ("ozone.scm.dead.node.interval", "15s".to_owned()),
+        ("ozone.block.deleting.service.interval", "10s".to_owned()),
+    ];
+    pairs.extend(set.map(|(key, value)| (key.to_owned(), value)));
+    // What the user sets wins.
+    pairs.retain(|(key, _)| !config.is_set(key));
+    config.with(pairs).map_err(|e| e.to_string())
+}
+
+/// Returns when the cluster can be used; with a warning when it cannot be written to for want of room.
+async fn ready(cluster: &Cluster, plan: &Plan) -> Result<Option<String>, String> {
+    let damage = || {
+        let nodes = cluster.datanodes.iter().zip(1..);
+        let of_node = |(node, n): (&DatanodeServer, u32)| {
+            let failures = node.pipeline_failures().into_iter();
+            failures.map(move |failure| format!("datanode {n}: {failure}"))
+        };
+        nodes.flat_map(of_node).collect()
+    };
+    let refused = match probe::wait_ready(&cluster.client, damage).await? {
+        Readiness::Writable => return Ok(None),
+        Readiness::Full(refused) => refused,
+    };
+    tracing::warn!(refused, "the disk is nearly full");
+    let (dir, config) = (plan.dir.clone(), cluster.config.clone());
+    let lacking = blocking(move || summary::lacking(&dir, &config)).await?;
+    match plan.recorded.is_empty() {
+        true => Err(format!(
+            "no space left for a new cluster: {} is on a disk that is nearly full: free {lacking} and \
+             start again ({refused})",
+            plan.dir.display()
+        )),
+        false => Ok(Some(format!(
+            "the disk of {} is nearly full: writes are refused until {lacking} are freed \
+             (hdds.datanode.volume.min.free.space stays free); reading and deleting work",
+            plan.dir.display()
+        ))),
+    }
+}
+
+async fn mount(args: &UpArgs, cluster: &Cluster, path: &Path) -> Result<MountedFs, String> {
+    let mut options = MountOptions {
+        source: "ozone".to_owned(),
+        ..MountOptions::default()
+    };
+    for list in &args.options {
+        options.apply(list).map_err(|e| e.to_string())?;
+    }
+    ozone_fs::mount(cluster.client.clone(), path, options)
+        .await
+        .map_err(|e| e.to_string())
+}
+
+async fn stop(cluster: Cluster, mounted: Option<MountedFs>) {
+    if let Some(mounted) = mounted {
+        signals::unmount(&mounted).await;
+    }
+    cluster.client.close().await;
+    cluster.om.shutdown().await;
+    for datanode in cluster.datanodes {
+        datanode.shutdown().await;
+    }
+    cluster.scm.shutdown().await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_datanodes_than_there_are_would_lose_data_and_are_refused() {
+        let count = |asked, existing| count_datanodes(Path::new("/c"), asked, existing);
+        assert_eq!(count(None, 0), Ok(3));
+        assert_eq!(count(None, 1), Ok(1));
+        assert_eq!(count(Some(4), 3), Ok(4));
+        let refused = count(Some(1), 3).unwrap_err();
+        for words in ["/c", "3 datanodes", "--datanodes 1", "--datanodes 3"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}

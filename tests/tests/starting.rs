@@ -1,0 +1,194 @@
+//! Starting: what users have made does not stop a cluster, a start that fails says why and leaves
+//! nothing that makes the next one fail, and what cannot work is told before anybody waits for it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ozone_tests::cluster::binary;
+use ozone_tests::corrupt::{find, flip};
+use ozone_tests::{Cluster, ClusterOptions, Refused};
+
+/// Exit code of a command that could not do its work.
+const FAILED: Option<i32> = Some(255);
+
+fn assert_refused(start: &Refused, words: &[&str]) {
+    assert_eq!(start.code, FAILED, "{}", start.text);
+    for word in words {
+        assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
+    }
+}
+
+fn assert_failed(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let code = output.status.code();
+    assert_refused(&Refused { code, text }, words);
+}
+
+fn ozone(args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).env_remove("OZONE_CONF_DIR");
+    command.output().expect("the binary starts")
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn volumes_of_users_never_stop_a_cluster_and_what_a_killed_probe_left_goes() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    assert!(names(&cluster.mountpoint()).is_empty());
+    let kept = ["ozone-up-probe", "ozone-up-probe-00112233445566ff"];
+    for volume in kept {
+        fs::write(cluster.bucket(volume, "mine").join("file"), "content").unwrap();
+    }
+    // As a probe makes them, and as far as it may get.
+    cluster.bucket("ozone-up-probe-00112233445566aa", "probe");
+    let written = cluster.bucket("ozone-up-probe-00112233445566bb", "probe");
+    fs::write(written.join("probe"), vec![1; 64 << 10]).unwrap();
+    fs::create_dir(cluster.mountpoint().join("ozone-up-probe-00112233445566cc")).unwrap();
+    cluster.stop();
+    cluster.restart();
+    assert_eq!(names(&cluster.mountpoint()), kept);
+    for volume in kept {
+        let file = cluster.mountpoint().join(volume).join("mine/file");
+        assert_eq!(fs::read(file).unwrap(), b"content");
+    }
+    cluster.stop();
+}
+
+#[test]
+fn a_start_that_fails_records_no_ports() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut cluster = Cluster::new(ClusterOptions {
+        sets: vec![format!("ozone.om.address={}", taken.local_addr().unwrap())],
+        ..ClusterOptions::default()
+    });
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.om.address", "--auto-ports"]);
+    let ports = cluster.dir().join("ports.properties");
+    assert!(!ports.exists(), "{:?}", fs::read_to_string(&ports));
+    drop(taken);
+    cluster.restart();
+    assert!(ports.exists());
+    cluster.stop();
+}
+
+#[test]
+fn auto_ports_replaces_the_ports_that_are_taken_by_now() {
+    let mut cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        ..ClusterOptions::default()
+    });
+    let file = cluster.bucket("vol", "bucket").join("file");
+    fs::write(&file, vec![7; 1 << 20]).unwrap();
+    cluster.stop();
+    let ports = fs::read_to_string(cluster.dir().join("ports.properties")).unwrap();
+    let of = |key: &str| {
+        let line = ports.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap()
+            .trim_start_matches('=')
+            .parse::<u16>()
+            .unwrap()
+    };
+    let taken = [
+        "ozone.om.address",
+        "0/hdds.container.ipc.port",
+        "1/hdds.container.ratis.server.port",
+    ];
+    let _taken = taken.map(|key| TcpListener::bind(("127.0.0.1", of(key))).unwrap());
+    cluster.restart();
+    assert!(fs::read(&file).unwrap() == [7; 1 << 20], "other bytes");
+    fs::write(file.with_file_name("new"), vec![8; 1 << 20]).unwrap();
+    cluster.stop();
+}
+
+#[test]
+fn fewer_datanodes_than_hold_the_data_are_refused() {
+    let mut cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        ..ClusterOptions::default()
+    });
+    cluster.stop();
+    let dir = cluster.dir().to_str().unwrap();
+    let output = ozone(&["up", "--auto-ports", "--dir", dir, "--datanodes", "1"]);
+    assert_failed(&output, &[dir, "3 datanodes", "--datanodes 1"]);
+}
+
+fn pipeline_log(cluster: &Cluster) -> PathBuf {
+    let is_log = |path: &Path| {
+        path.file_name()
+            .is_some_and(|n| n.to_str().unwrap().starts_with("log_"))
+    };
+    let logs = find(&cluster.dir().join("datanode-1/ratis"), &is_log);
+    logs.into_iter().next().expect("the log of a pipeline")
+}
+
+#[test]
+fn a_damaged_pipeline_is_the_reason_that_is_told() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    for n in 0..5 {
+        let file = cluster.bucket("vol", "bucket").join(format!("f{n}"));
+        let file = fs::File::create(file).unwrap();
+        std::io::Write::write_all(&mut &file, &vec![7; 1 << 20]).unwrap();
+        file.sync_all().unwrap();
+    }
+    cluster.kill9();
+    let log = pipeline_log(&cluster);
+    flip(&log, 16 + 40);
+    let refused = cluster.try_start().expect_err("a refusal");
+    let name = log.display().to_string();
+    assert_refused(&refused, &["datanode 1", &name, "offset 16", "backup"]);
+}
+
+#[test]
+fn what_is_not_enforced_is_refused_and_what_has_no_effect_is_told_once() {
+    let mut cluster = Cluster::new(ClusterOptions {
+        sets: vec!["ozone.acl.enabled=true".to_owned()],
+        ..ClusterOptions::default()
+    });
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.acl.enabled", "not enforced"]);
+    let idle = ["ozone.client.checksum.type=MD5", "ozone.recon.db.dir=/r"];
+    let set = idle.map(|pair| format!("--set={pair}"));
+    let output = ozone(&["getconf", "confKey", "ozone.om.address", &set[0], &set[1]]);
+    assert_eq!(output.stdout, b"127.0.0.1:9862\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for key in ["ozone.client.checksum.type", "ozone.recon.db.dir"] {
+        assert!(text.contains(key), "{text}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_told_with_its_address() {
+    let host = ["--set", "ozone.om.address=no.such.host.invalid:9862"];
+    let list = ["sh", "volume", "list"];
+    let output = ozone(&[&host[..], &list].concat());
+    assert_failed(&output, &["no.such.host.invalid:9862", "ozone.om.address"]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let pair = format!("ozone.om.address={address}");
+    let output = ozone(&[&["--set", &pair], &list[..]].concat());
+    let address = address.to_string();
+    assert_failed(&output, &[&address, "ozone.om.address", "running"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named_with_its_key() {
+    let dirs = ["--set", "ozone.metadata.dirs=/proc/no/such"];
+    for server in [&["scm", "--init"][..], &["om", "--init"]] {
+        let output = ozone(&[&dirs[..], server].concat());
+        assert_failed(&output, &["ozone.metadata.dirs", "/proc/no/such"]);
+    }
+}
