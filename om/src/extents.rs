@@ -178,8 +178,7 @@ mod tests {
                 } else if kind == 1 {
                     let source = Source::Inline(InlineSource {
                         id: step,
-                        offset: 0,
-                        data: Default::default(),
+                        ..Default::default()
                     });
                     overlay(
                         &mut map,

@@ -18,6 +18,8 @@ const MIB: u64 = 1 << 20;
 const DISK: u64 = 400 * MIB;
 /// What datanodes leave free on it.
 const RESERVE: &str = "hdds.datanode.volume.min.free.space=96MB";
+/// How long what is deleted stays on it.
+const GRACE: &str = "ozone.om.freed.block.grace=1s";
 /// Left free where a cluster can be started and cannot be written to.
 const NEARLY_FULL: u64 = 48 * MIB;
 /// Of one file.
@@ -28,7 +30,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 fn on_disk(disk: &PowerDisk) -> ClusterOptions {
     ClusterOptions {
         dir: Some(disk.path().join("data")),
-        sets: vec![RESERVE.to_owned()],
+        sets: vec![RESERVE.to_owned(), GRACE.to_owned()],
         ..ClusterOptions::default()
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ozone_common::checksum::crc32c;
 use ozone_proto::namespace::{Extent, GetExtentsResponse, extent::Source};
 
 use super::overlay::{end_of, part};
@@ -84,6 +85,12 @@ impl ExtentMap {
                 return Err(ClientError::protocol("OM", "more extents, but none given"));
             }
         };
+        if answer.extents.iter().any(is_damaged) {
+            return Err(ClientError::protocol(
+                "OM",
+                "bytes that were damaged on their way",
+            ));
+        }
         if end <= asked.start {
             return Err(ClientError::protocol(
                 "OM",
@@ -160,6 +167,16 @@ impl ExtentMap {
     }
 }
 
+/// Whether an extent carries other bytes than were sent.
+fn is_damaged(extent: &Extent) -> bool {
+    match &extent.source {
+        Some(Source::Inline(inline)) => {
+            inline.crc32c.is_some_and(|crc| crc != crc32c(&inline.data))
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -170,8 +187,9 @@ mod tests {
     fn inline(file_offset: u64, data: &'static [u8]) -> Extent {
         let source = InlineSource {
             id: 1,
-            offset: 0,
             data: Bytes::from_static(data),
+            crc32c: Some(crc32c(data)),
+            ..Default::default()
         };
         Extent {
             file_offset,
@@ -230,5 +248,18 @@ mod tests {
         };
         map.learn(0, 0..8, answer).unwrap();
         assert!(map.pieces(0..8).is_err());
+    }
+
+    #[test]
+    fn inline_bytes_that_were_damaged_on_their_way_are_not_read() {
+        let mut damaged = inline(0, b"sent");
+        if let Some(Source::Inline(source)) = &mut damaged.source {
+            source.data = Bytes::from_static(b"tens");
+        }
+        let answer = GetExtentsResponse {
+            extents: vec![damaged],
+            ..Default::default()
+        };
+        assert!(ExtentMap::default().learn(0, 0..4, answer).is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use ozone_common::checksum::Checksums;
+use ozone_common::checksum::crc32c;
 use ozone_proto::hdds::datanode::{ChecksumData, ChecksumType};
 use ozone_proto::namespace::{Extent, InlineSource, extent::Source};
 
@@ -77,9 +78,8 @@ pub(crate) fn inline_extents(parts: Vec<(u64, Bytes)>) -> Vec<Extent> {
     for run in adjacent(parts) {
         let length: usize = run.1.iter().map(Bytes::len).sum();
         let source = InlineSource {
-            id: 0,
-            offset: 0,
             data: join(run.1, length),
+            ..Default::default()
         };
         overlay.put(Extent {
             file_offset: run.0,
@@ -87,7 +87,13 @@ pub(crate) fn inline_extents(parts: Vec<(u64, Bytes)>) -> Vec<Extent> {
             source: Some(Source::Inline(source)),
         });
     }
-    overlay.into_extents()
+    let mut extents = overlay.into_extents();
+    for extent in &mut extents {
+        if let Some(Source::Inline(inline)) = &mut extent.source {
+            inline.crc32c = Some(crc32c(&inline.data));
+        }
+    }
+    extents
 }
 
 fn adjacent(parts: Vec<(u64, Bytes)>) -> Vec<(u64, Vec<Bytes>)> {

@@ -75,6 +75,8 @@ pub(super) fn part(extent: &Extent, from: u64, to: u64) -> Option<Extent> {
             let held = inline.data.len();
             inline.data = inline.data.slice(from.min(held)..to.min(held));
             inline.offset += skip as u32;
+            // It was that of all the bytes.
+            inline.crc32c = None;
         }
         None => {}
     }

@@ -2,6 +2,7 @@
 //! in this command as inline extents.
 
 use bytes::Bytes;
+use ozone_common::checksum::crc32c;
 use ozone_proto::namespace::{CommitRequest, CommitResponse, Extent, InodeKind, extent::Source};
 use ozone_proto::om::Status;
 
@@ -123,13 +124,16 @@ impl Inline {
         kept: &mut Vec<Extent>,
     ) -> Result<()> {
         let mut extent = extent.clone();
-        let data = match &mut extent.source {
+        let (data, crc) = match &mut extent.source {
             Some(Source::Inline(inline)) => {
                 inline.offset = 0;
-                std::mem::take(&mut inline.data)
+                (std::mem::take(&mut inline.data), inline.crc32c.take())
             }
-            _ => Bytes::new(),
+            _ => (Bytes::new(), None),
         };
+        if crc.is_some_and(|crc| crc != crc32c(&data)) {
+            return Err(refuse::invalid("inline bytes were damaged on their way"));
+        }
         self.bytes += data.len();
         if data.len() as u64 != extent.length || self.bytes > MAX_INLINE {
             return Err(refuse::invalid(format!(

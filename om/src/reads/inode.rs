@@ -1,5 +1,6 @@
 //! Reads by inode: Lookup, GetAttr, Open, GetExtents.
 
+use ozone_common::checksum::crc32c;
 use ozone_proto::namespace::{
     Extent, GetAttrRequest, GetAttrResponse, GetExtentsRequest, GetExtentsResponse, Inode,
     InodeRef, InodeRow, LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
@@ -98,6 +99,7 @@ fn fill_inline(extents: &mut [Extent], object: u64, rows: &impl Rows) -> Result<
             return Ok(Some(n));
         }
         inline.data = file_map::inline_bytes(rows, object, inline, length)?;
+        inline.crc32c = Some(crc32c(&inline.data));
         bytes += length;
     }
     Ok(None)

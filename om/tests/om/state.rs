@@ -10,7 +10,7 @@ use ozone_proto::om::{CallContext, OmRequest, Status};
 use ozone_raft::{ApplyBatch, StateMachine};
 
 use crate::batch::{committed, created, part};
-use crate::support::{Om, extent, id, rename, unlink};
+use crate::support::{Om, extent, id, inline, rename, unlink};
 
 /// Which byte of which block each byte of the file is.
 fn content(om: &Om, file: &Inode, size: u64) -> Vec<Option<(u64, u64)>> {
@@ -209,6 +209,27 @@ fn a_file_that_took_the_name_meanwhile_is_kept_for_every_session() {
     };
     om.ask(unlink(root, "f", false, Some(about_another)));
     assert_eq!((om.rows(tables::ORPHAN), om.rows(tables::DELETED)), (1, 0));
+}
+
+#[test]
+fn inline_bytes_that_were_damaged_on_their_way_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let (root, _) = om.bucket();
+    let file = om.create(root, "f", InodeKind::File);
+    let mut extent = inline(0, b"sent");
+    if let Some(Source::Inline(source)) = &mut extent.source {
+        source.crc32c = Some(1);
+    }
+    let commit = CommitRequest {
+        r#ref: file.r#ref.clone(),
+        extents: vec![extent],
+        ..Default::default()
+    };
+    let refused = om.ask(Body::Commit(commit));
+    assert_eq!(refused.status(), Status::InvalidRequest);
+    assert!(refused.message().contains("damaged"), "{refused:?}");
+    assert_eq!(om.rows(tables::INLINE), 0);
 }
 
 #[test]
