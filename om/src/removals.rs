@@ -1,6 +1,7 @@
 //! Files that are losing a name. The leader says in the command who has the file open, and the command
 //! takes its time through the log: an open that comes in between would not be in it, and would be
-//! answered from rows that are about to go. So it waits until the removal is over, and looks then.
+//! answered from rows that are about to go. So it waits until the removal is over, and looks then. So does
+//! whoever is told that the file is there, and would open it next.
 
 use std::collections::HashMap;
 
@@ -30,6 +31,21 @@ impl Removals {
             removals: self,
             object,
         }
+    }
+
+    /// Waits for the removals of all of these inodes to be over; whether there was any.
+    pub async fn meet(&self, objects: impl Iterator<Item = u64>) -> bool {
+        let met: Vec<u64> = {
+            let under_way = self.under_way.lock();
+            if under_way.is_empty() {
+                return false;
+            }
+            objects.filter(|id| under_way.contains_key(id)).collect()
+        };
+        for object in &met {
+            self.over(*object).await;
+        }
+        !met.is_empty()
     }
 
     /// Waits until no name of the inode is being removed.

@@ -73,10 +73,15 @@ impl Runner {
         if ops::is_change(body) {
             return self.change(request, &entered).await;
         }
-        let moment = self.leader.leases.moment();
-        let mut reply = self.read(body).await?;
-        self.lease(&entered, moment, body, &mut reply).await;
-        Ok(response(request, Ok(reply)))
+        loop {
+            let moment = self.leader.leases.moment();
+            let mut reply = self.read(body).await?;
+            self.lease(&entered, moment, body, &mut reply).await;
+            if !self.leader.removals.meet(told_of(&reply)).await {
+                return Ok(response(request, Ok(reply)));
+            }
+            // A file of which the answer tells was losing its name, and was not kept for the asker.
+        }
     }
 
     /// Refuses to act for a session that another client has opened.
@@ -370,6 +375,17 @@ impl Runner {
         self.leader.opens.session_closed(session);
         self.leader.leases.session_closed(session);
     }
+}
+
+/// The files of which an answer says that they have a name.
+fn told_of(reply: &Reply) -> impl Iterator<Item = u64> {
+    let (one, many) = match reply {
+        Reply::Lookup(found) => (found.inode.as_ref(), [].as_slice()),
+        Reply::ReadDir(page) => (None, page.entries.as_slice()),
+        _ => (None, [].as_slice()),
+    };
+    let rows = one.into_iter().chain(many);
+    rows.filter_map(|inode| inode.row.as_ref().map(|row| row.object_id))
 }
 
 /// A request of the OM itself.

@@ -33,6 +33,9 @@ const DATANODE_BASE: u16 = 19_860;
 /// Where free ports are picked: below those that the kernel gives to outgoing connections, so that
 /// none of these has the port of a server that was down for a moment.
 const FREE: std::ops::Range<u16> = 10_000..32_000;
+/// Ports that a process tries first: clusters that start at the same time look in different places, so that
+/// none takes what another has picked and not bound yet.
+const SLICE: u16 = 64;
 /// Ports that are tried before there is said to be none.
 const ATTEMPTS: usize = 10_000;
 
@@ -119,8 +122,11 @@ fn listen(port: u16) -> Option<TcpListener> {
 }
 
 fn free(held: &mut Vec<TcpListener>) -> Result<u16, String> {
-    for _ in 0..ATTEMPTS {
-        let port = FREE.start + (OsRng.u64() % u64::from(FREE.end - FREE.start)) as u16;
+    let slices = u32::from((FREE.end - FREE.start) / SLICE);
+    let own = FREE.start + (std::process::id() % slices) as u16 * SLICE;
+    let chance = || FREE.start + (OsRng.u64() % u64::from(FREE.end - FREE.start)) as u16;
+    let ports = (own..own + SLICE).chain(std::iter::repeat_with(chance).take(ATTEMPTS));
+    for port in ports {
         if let Some(listener) = listen(port) {
             held.push(listener);
             return Ok(port);
