@@ -188,6 +188,6 @@ mod tests {
     fn a_datanode_without_directories_says_which_key_is_missing() {
         let options = DatanodeOptions::new(Config::default());
         let text = Settings::read(&options).unwrap_err().to_string();
-        assert!(text.contains("hdds.datanode.dir"), "{text}");
+        assert!(text.contains("ozone.metadata.dirs"), "{text}");
     }
 }

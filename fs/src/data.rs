@@ -164,7 +164,6 @@ impl Pending {
     pub(crate) fn take_all(&mut self) -> (Vec<Piece>, usize) {
         let pieces = self.dirty.take_all();
         self.since = None;
-        self.left = false;
         let replaced = self.fly(&pieces);
         if self.broken {
             return (self.in_flight.all(), replaced);
@@ -187,6 +186,7 @@ impl Pending {
     /// Everything in flight is committed. Returns the bytes that are no longer held.
     pub(crate) fn committed(&mut self) -> usize {
         self.broken = false;
+        self.left = false;
         let freed = self.in_flight.bytes();
         self.in_flight = DirtyMap::default();
         freed

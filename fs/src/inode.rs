@@ -108,6 +108,18 @@ impl Node {
         self.waiting == 0
     }
 
+    /// Takes what an answer says of the content: no change that waits is about that.
+    fn take_content(&mut self, row: wire::InodeRow) {
+        if row.update_id >= self.row.update_id {
+            self.row.size = row.size;
+            self.row.allocated = row.allocated;
+            self.row.extents = row.extents;
+            self.row.extents_in_table = row.extents_in_table;
+            self.row.data_version = row.data_version;
+            self.row.update_id = row.update_id;
+        }
+    }
+
     /// Believes the row, if the answer that it came with was leased and nothing came in between.
     fn believe(&mut self, leased: bool, asked: Asked) {
         if leased && self.doubted <= asked.epoch {
@@ -248,7 +260,9 @@ impl Inode {
         let Some(row) = found.row else { return };
         let mut node = self.node.lock();
         node.changed = self.leases.next_epoch();
-        if node.takes_answers() && row.update_id >= node.row.update_id {
+        if !node.takes_answers() {
+            node.take_content(row);
+        } else if row.update_id >= node.row.update_id {
             node.row = row;
             node.believe(found.leased, asked);
         }
@@ -294,6 +308,9 @@ impl Inode {
         let mut node = self.node.lock();
         node.waiting = node.waiting.saturating_sub(1);
         if node.waiting > 0 {
+            if let Some(row) = found.and_then(|found| found.row) {
+                node.take_content(row);
+            }
             return;
         }
         if std::mem::take(&mut node.missed) {

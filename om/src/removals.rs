@@ -33,19 +33,9 @@ impl Removals {
         }
     }
 
-    /// Waits for the removals of all of these inodes to be over; whether there was any.
-    pub async fn meet(&self, objects: impl Iterator<Item = u64>) -> bool {
-        let met: Vec<u64> = {
-            let under_way = self.under_way.lock();
-            if under_way.is_empty() {
-                return false;
-            }
-            objects.filter(|id| under_way.contains_key(id)).collect()
-        };
-        for object in &met {
-            self.over(*object).await;
-        }
-        !met.is_empty()
+    /// Whether a name of the inode is being removed.
+    pub fn is_under_way(&self, object: u64) -> bool {
+        self.under_way.lock().contains_key(&object)
     }
 
     /// Waits until no name of the inode is being removed.

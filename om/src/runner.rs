@@ -25,6 +25,9 @@ use crate::rows::Rows;
 use crate::state_machine::{call_of, client_of, response};
 use crate::{ops, services, tables, touched, unlink};
 
+/// How often a name is looked up whose file is being removed each time.
+const LOOKS: u32 = 4;
+
 /// Answers requests.
 pub struct Runner {
     /// What the leader knows and can do.
@@ -73,22 +76,37 @@ impl Runner {
         if ops::is_change(body) {
             return self.change(request, &entered).await;
         }
+        let mut looks = 1;
         loop {
             let moment = self.leader.leases.moment();
             let mut reply = self.read(body).await?;
             self.lease(&entered, moment, body, &mut reply).await;
-            if !self.leader.removals.meet(told_of(&reply)).await {
+            let told = told_of(&reply);
+            if looks == LOOKS || told.is_none_or(|id| !self.leader.removals.is_under_way(id)) {
                 return Ok(response(request, Ok(reply)));
             }
-            // A file of which the answer tells was losing its name, and was not kept for the asker.
+            // The file was losing its name, and may not have been kept for the asker.
+            if let Some(id) = told {
+                self.leader.removals.over(id).await;
+            }
+            looks += 1;
         }
     }
 
     /// Refuses to act for a session that another client has opened.
     fn check_session(&self, request: &OmRequest, body: &Body) -> Result<()> {
         let client = client_of(request);
-        let sessions = [session_of(request), ops::session::named_by(body)];
-        for session in sessions {
+        let own = [session_of(request), ops::session::named_by(body)];
+        let parts = match body {
+            Body::Batch(batch) => batch.parts.as_slice(),
+            _ => &[],
+        };
+        let of_parts = parts.iter().map(|part| match &part.change {
+            Some(Part::Create(create)) => create.session,
+            Some(Part::Commit(commit)) => commit.session,
+            _ => 0,
+        });
+        for session in own.into_iter().chain(of_parts) {
             if session != 0 && self.leader.opens.is_foreign(session, client) {
                 let message = format!("session {session} is another client's");
                 return Err(OmError::refused(Status::PermissionDenied, message));
@@ -377,15 +395,12 @@ impl Runner {
     }
 }
 
-/// The files of which an answer says that they have a name.
-fn told_of(reply: &Reply) -> impl Iterator<Item = u64> {
-    let (one, many) = match reply {
-        Reply::Lookup(found) => (found.inode.as_ref(), [].as_slice()),
-        Reply::ReadDir(page) => (None, page.entries.as_slice()),
-        _ => (None, [].as_slice()),
-    };
-    let rows = one.into_iter().chain(many);
-    rows.filter_map(|inode| inode.row.as_ref().map(|row| row.object_id))
+/// The file of which an answer says that it has the name that was asked for.
+fn told_of(reply: &Reply) -> Option<u64> {
+    match reply {
+        Reply::Lookup(found) => Some(found.inode.as_ref()?.row.as_ref()?.object_id),
+        _ => None,
+    }
 }
 
 /// A request of the OM itself.

@@ -224,6 +224,18 @@ fn a_change_made_in_memory_is_not_undone_by_an_answer_that_does_not_tell_of_it()
 }
 
 #[test]
+fn the_answer_to_a_commit_shows_its_content_though_another_change_waits() {
+    let table = table();
+    let known = table.remember(inode("f", 7, 5), table.asked()).unwrap();
+    known.change_first(|_| ());
+    known.change_first(|row| row.mode = 0o600);
+    let mut committed = inode("f", 7, 6);
+    committed.row.as_mut().unwrap().size = 100;
+    known.answered(Some(committed), known.asked());
+    assert_eq!((known.attr().size, known.attr().mode), (100, 0o600));
+}
+
+#[test]
 fn an_inode_that_waits_is_kept_though_the_kernel_forgets_it() {
     let table = table();
     let made = table.remember(inode("f", 7, 0), table.asked()).unwrap();

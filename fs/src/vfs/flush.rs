@@ -35,8 +35,8 @@ impl Vfs {
     pub async fn fsync(&self, handle: u64) -> Result<()> {
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
-        self.report(&file)?;
-        self.settle_inode(&file.inode).await
+        self.settle_inode(&file.inode).await?;
+        self.report(&file)
     }
 
     /// close(2) of one descriptor: as fsync, so that other clients see the data and the program
@@ -93,6 +93,7 @@ impl Vfs {
             let freed = data.pending.lock().abandon();
             self.budget.give(freed);
             self.dirty.remove(&inode.id);
+            self.inodes.drop_unused(inode.id);
             return;
         }
         let mut outcome = self.send_and_commit(inode, data, writer).await;
@@ -114,10 +115,10 @@ impl Vfs {
         self.budget.give(freed);
         self.dirty
             .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());
-        if !inode.is_open()
-            && let Some(writer) = writer.take()
-        {
-            writer.close().await;
+        if !inode.is_open() {
+            if let Some(writer) = writer.take() {
+                writer.close().await;
+            }
             self.inodes.drop_unused(inode.id);
         }
     }
@@ -322,7 +323,6 @@ pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = vfs.clock.sleep(TICK) => {
                 vfs.flush_aged().await;
-                vfs.backlog.send_aged(AGE);
                 metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
             }
             () = vfs.pressure.notified() => vfs.flush_dirty(|_| true).await,

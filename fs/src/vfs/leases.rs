@@ -168,9 +168,12 @@ fn forget(kernel: &dyn KernelCache, changes: &[Change]) {
 
 /// Renews the leases of a mount, and hears of changes, until `stop`.
 pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
-    let mut seen = 0;
+    let (mut seen, mut of) = (0, 0);
     loop {
         let session = vfs.session_as_it_is();
+        if session.id() != of {
+            (seen, of) = (0, session.id());
+        }
         let sent = vfs.now();
         let answer = tokio::select! {
             answer = session.renew_leases(seen, vfs.backlog.wanted()) => answer,
@@ -181,7 +184,7 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
                 vfs.hear(&news).await;
                 vfs.leases
                     .renewed(sent + Duration::from_millis(news.lease_ms));
-                if !news.everything {
+                if !news.everything && vfs.session_as_it_is().id() == of {
                     vfs.backlog.hold(&news.exclusive);
                 }
                 seen = news.seq;

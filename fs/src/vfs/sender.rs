@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use ozone_client::ClientError;
+use ozone_client::wire::om::Status;
 use tokio::sync::watch;
 
 use crate::backlog::Part;
@@ -15,6 +16,10 @@ use crate::vfs::Vfs;
 use crate::wire::batch_part::Change;
 use crate::wire::{self, BatchPart};
 
+/// Changes wait about this long, whatever else is slow.
+const AGE: Duration = Duration::from_secs(1);
+/// How often ages are looked at.
+const TICK: Duration = Duration::from_millis(250);
 /// Object ids that are reserved at a time.
 const IDS: u64 = 50_000;
 
@@ -23,6 +28,7 @@ pub(crate) async fn sender(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = vfs.backlog.something_due() => {}
+            () = vfs.clock.sleep(TICK) => vfs.backlog.send_aged(AGE),
             _ = stop.changed() => return,
         }
         while vfs.send_batch().await {}
@@ -57,8 +63,10 @@ impl Vfs {
         let changes: Vec<BatchPart> = parts.iter().map(|part| part.change.clone()).collect();
         let outcomes = match namespace.batch(changes).await {
             Ok(outcomes) => outcomes,
-            // Refused as a whole.
-            Err(error @ (ClientError::Om { .. } | ClientError::SessionExpired)) => {
+            // Refused as a whole, by an OM that is well.
+            Err(error @ (ClientError::Om { .. } | ClientError::SessionExpired))
+                if error.om_status() != Some(Status::InternalError) =>
+            {
                 parts.iter().map(|_| Err(error.clone())).collect()
             }
             Err(error) => {
@@ -121,7 +129,10 @@ impl Vfs {
             self.send_all().await?;
             Ok::<_, FsError>(self.namespace.reserve_ids(IDS).await?)
         };
+        let session = self.session_as_it_is().id();
         match reserved.await {
+            // Those of a session that was lost meanwhile are of no use.
+            Ok(_) if self.session_as_it_is().id() != session => {}
             Ok(ids) => self.backlog.set_ids(ids),
             Err(error) => tracing::debug!(%error, "no object ids: everything is made at once"),
         }
