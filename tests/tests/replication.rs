@@ -163,9 +163,16 @@ impl Cluster {
         location.block_id.container_block_id.container_id
     }
 
+    /// Reads the key, as soon as SCM has heard of a replica that is there.
     async fn read(&self) -> Bytes {
-        let (_, reader) = self.client.objects().get_key(KEY).await.unwrap();
-        reader.read(0, SIZE).await.unwrap()
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let (_, reader) = self.client.objects().get_key(KEY).await.unwrap();
+            match reader.read(0, SIZE).await {
+                Ok(content) => return content,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
     }
 }
 
