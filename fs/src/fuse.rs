@@ -477,7 +477,7 @@ impl Filesystem for Fuse {
             "fsyncdir",
             reply,
             async move { vfs.fsync_dir().await },
-            |reply, ()| reply.ok(),
+            done,
         );
     }
 

@@ -21,9 +21,9 @@ use crate::vfs::dirty::Piece;
 use crate::wire;
 
 /// Written bytes are committed, and what was made in memory is sent, at about this age.
-const AGE: Duration = Duration::from_secs(1);
+pub(crate) const AGE: Duration = Duration::from_secs(1);
 /// How often ages are looked at.
-const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// Extents in one commit at most.
 const EXTENTS: usize = 4096;
 /// Files that are flushed at a time in the background, and of those that closes have left to it.

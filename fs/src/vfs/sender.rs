@@ -13,13 +13,10 @@ use crate::backlog::Part;
 use crate::errno::{FsError, Result};
 use crate::leases::Asked;
 use crate::vfs::Vfs;
+use crate::vfs::flush::{AGE, TICK};
 use crate::wire::batch_part::Change;
 use crate::wire::{self, BatchPart};
 
-/// Changes wait about this long, whatever else is slow.
-const AGE: Duration = Duration::from_secs(1);
-/// How often ages are looked at.
-const TICK: Duration = Duration::from_millis(250);
 /// Object ids that are reserved at a time.
 const IDS: u64 = 50_000;
 
