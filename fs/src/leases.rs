@@ -67,10 +67,10 @@ impl Leases {
         generation == self.generation.load(Ordering::Acquire) && self.alive()
     }
 
-    /// Leases hold until then.
+    /// Leases hold until then, or for as long as a later renewal has said.
     pub(crate) fn renewed(&self, until: Duration) {
         let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
-        self.until.store(until, Ordering::Release);
+        self.until.fetch_max(until, Ordering::AcqRel);
     }
 
     /// Nothing that was leased so far is believed any more.

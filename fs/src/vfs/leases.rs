@@ -4,11 +4,13 @@
 //! that this mount has to itself is given back in the same way: once everything that waits is sent.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ozone_client::ClientError;
+use ozone_client::{ClientError, Session};
+use ozone_common::clock::Clock;
 use tokio::sync::watch;
 
 use crate::errno::Result;
@@ -19,6 +21,10 @@ use crate::wire::{self, Change, RenewLeasesResponse};
 
 /// Pause before a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often leases are renewed while buckets are being given back, and for how long at most. They live
+/// for a second.
+const RENEWAL: Duration = Duration::from_millis(250);
+const RENEWALS: Duration = Duration::from_secs(10);
 /// How often a wait for the kernel looks whether the kernel waits for this mount.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -68,15 +74,18 @@ impl Vfs {
         let _ = self.kernel.set(kernel);
     }
 
-    /// Forgets what somebody else has changed, here and in the kernel.
-    async fn hear(&self, news: &RenewLeasesResponse) {
+    /// Forgets what somebody else has changed, here and in the kernel: the answer to a renewal in
+    /// `session` that acknowledged changes up to `seen`.
+    async fn hear(&self, news: &RenewLeasesResponse, session: &Session, seen: u64) {
         let kept: &[u64] = if news.everything {
             &[]
         } else {
             &news.exclusive
         };
         // Before anything is forgotten: it may be all that tells of what waits.
-        self.surrender(&self.backlog.held_but(kept)).await;
+        let surrender = self.surrender(self.backlog.held_but(kept));
+        let renew = || self.renew_unheard(session, seen);
+        with_renewals(&*self.clock, surrender, renew).await;
         if news.everything {
             self.leases.forget_everything();
             // The kernel was told to believe things until then at most.
@@ -107,6 +116,18 @@ impl Vfs {
         let gone = news.changes.iter().filter(|change| change.gone);
         self.let_go(gone.map(|change| change.object_id).collect())
             .await;
+    }
+
+    /// Renews the leases without a word that any change after `seen` was heard of: whoever waits for that
+    /// waits on.
+    async fn renew_unheard(&self, session: &Session, seen: u64) {
+        let sent = self.now();
+        match session.renew_leases(seen, Vec::new()).await {
+            // What has ended is not brought back to life.
+            Ok(news) if news.everything => {}
+            Ok(news) => self.leases.renewed(sent + lifetime(&news)),
+            Err(error) => tracing::debug!(%error, "leases were not renewed while buckets are given back"),
+        }
     }
 
     /// Releases inodes whose last name is gone, which the namespace keeps in case that a program was
@@ -166,6 +187,34 @@ fn forget(kernel: &dyn KernelCache, changes: &[Change]) {
     }
 }
 
+fn lifetime(news: &RenewLeasesResponse) -> Duration {
+    Duration::from_millis(news.lease_ms)
+}
+
+/// Does `work`, which may take longer than leases live, and makes renewals meanwhile; not for ever, so
+/// that a mount that cannot be done holds nobody up for long.
+async fn with_renewals<R: Future<Output = ()>>(
+    clock: &dyn Clock,
+    work: impl Future<Output = ()>,
+    renew: impl Fn() -> R,
+) {
+    let until = clock.monotonic() + RENEWALS;
+    let renewing = async {
+        loop {
+            clock.sleep(RENEWAL).await;
+            if clock.monotonic() > until {
+                return std::future::pending::<()>().await;
+            }
+            renew().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = renewing => {}
+    }
+}
+
 /// Renews the leases of a mount, and hears of changes, until `stop`.
 pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     let (mut seen, mut of) = (0, 0);
@@ -181,9 +230,8 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
         };
         match answer {
             Ok(news) => {
-                vfs.hear(&news).await;
-                vfs.leases
-                    .renewed(sent + Duration::from_millis(news.lease_ms));
+                vfs.hear(&news, &session, seen).await;
+                vfs.leases.renewed(sent + lifetime(&news));
                 if !news.everything && vfs.session_as_it_is().id() == of {
                     vfs.backlog.hold(&news.exclusive);
                 }
@@ -204,3 +252,7 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "leases_test.rs"]
+mod tests;

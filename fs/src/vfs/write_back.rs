@@ -205,11 +205,11 @@ impl Vfs {
     }
 
     /// Gives buckets back: what waits there is sent, and content that was left to the background.
-    pub(crate) async fn surrender(&self, buckets: &[u64]) {
+    pub(crate) async fn surrender(&self, buckets: Vec<u64>) {
         if buckets.is_empty() {
             return;
         }
-        self.backlog.leave(buckets);
+        self.backlog.leave(&buckets);
         let left = |inode: &Inode| {
             buckets.contains(&inode.parent().bucket_id) && inode.data().pending.lock().is_left()
         };
@@ -217,7 +217,7 @@ impl Vfs {
         if let Err(error) = self.backlog.settle().await {
             tracing::error!(%error, "buckets are given back, but not all changes could be sent");
         }
-        self.backlog.left(buckets);
+        self.backlog.left(&buckets);
     }
 
     /// Waits until what was made or changed of an inode is durable.

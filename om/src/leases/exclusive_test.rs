@@ -276,3 +276,19 @@ async fn a_new_leader_gives_no_bucket_before_earlier_leases_have_ended() {
     let answer = renew_wanting(&leases, &clock, 7, told.seq, &[BUCKET]).await;
     assert_eq!(answer.exclusive, [BUCKET]);
 }
+
+#[tokio::test]
+async fn an_owner_that_renews_and_has_not_sent_everything_keeps_others_waiting() {
+    let (clock, leases) = leases();
+    let seen = own(&leases, &clock).await;
+    let mut foreign = Box::pin(leases.enter(vec![BUCKET], 8));
+    assert!(poll!(&mut foreign).is_pending());
+    let mut told = seen;
+    for _ in 0..3 * renewals_of_a_lease() {
+        clock.advance(HOLD);
+        told = renew(&leases, &clock, 7, seen).await.seq;
+        assert!(poll!(&mut foreign).is_pending());
+    }
+    renew(&leases, &clock, 7, told).await;
+    assert!(poll!(&mut foreign).is_ready());
+}
