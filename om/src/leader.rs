@@ -16,7 +16,7 @@ use crate::leases::Leases;
 use crate::opens::Opens;
 use crate::removals::{Removal, Removals};
 use crate::room::Room;
-use crate::rows::{Rows, decode};
+use crate::rows::{self, Rows};
 use crate::state_machine::OmState;
 use crate::store::Store;
 use crate::{key_path, namespace, tables};
@@ -60,8 +60,9 @@ impl Leader {
     /// changed.
     pub async fn propose(&self, request: OmRequest) -> Result<OmResponse> {
         let session = session_of(&request);
-        let answer = self.log(request).await?;
-        self.settle(answer, session).await
+        let mut answer = decode(self.log(request).await?)?;
+        self.settle(&mut answer, session).await;
+        Ok(answer)
     }
 
     /// Puts the request into the log, with the leader's time; the answer of apply, to be settled.
@@ -73,14 +74,16 @@ impl Leader {
         Ok(self.group.propose(request.encode_to_vec().into()).await?)
     }
 
-    /// Takes an answer of apply, to a request of `session`, and tells every other session of the
-    /// changes.
-    pub async fn settle(&self, answer: Bytes, session: u64) -> Result<OmResponse> {
-        let mut answer = OmResponse::decode(answer)
-            .map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))?;
+    /// Tells every other session of the changes that come with the answer of apply to a request of
+    /// `session`, and takes them out of it.
+    pub async fn settle(&self, answer: &mut OmResponse, session: u64) {
         let changes = std::mem::take(&mut answer.changes);
+        let gone = changes.iter().filter(|change| change.gone);
+        let gone: Vec<u64> = gone.map(|change| change.object_id).collect();
         self.leases.changed(changes, session).await;
-        Ok(answer)
+        if let Err(error) = self.drop_for_strangers(&gone).await {
+            tracing::warn!(%error, "removed files are kept until the sessions end that they are kept for");
+        }
     }
 
     /// Time for timeouts.
@@ -141,7 +144,7 @@ impl Leader {
             .read(|rows| {
                 let rows = rows.scan(tables::SESSION, &[], None, usize::MAX)?;
                 rows.iter()
-                    .map(|(_, value)| decode(tables::SESSION, value))
+                    .map(|(_, value)| rows::decode(tables::SESSION, value))
                     .collect()
             })
             .await?;
@@ -151,6 +154,11 @@ impl Leader {
         self.opens.reset(sessions, self.now());
         Ok(())
     }
+}
+
+/// An answer of apply.
+pub fn decode(answer: Bytes) -> Result<OmResponse> {
+    OmResponse::decode(answer).map_err(|e| OmError::Storage(format!("undecodable answer: {e}")))
 }
 
 /// The session in whose name a request is made, 0 for none.

@@ -114,6 +114,13 @@ impl Leases {
             .send_if_modified(|earlier| earlier.sessions.remove(&session));
     }
 
+    /// Whether `session` says, with a renewal that is not answered yet, that it has forgotten everything as
+    /// it was told to: it has not been told of what else happened until then.
+    pub fn forgets(&self, request: &RenewLeasesRequest) -> bool {
+        let holder = self.holder(request.session);
+        holder.is_some_and(|holder| holder.forgets(request.seen))
+    }
+
     /// Answers a renewal, when there is something to tell or after [`HOLD`]. Unless the session `may_own`
     /// buckets, it gets none, and those that it has are recalled.
     pub async fn renew(&self, request: &RenewLeasesRequest, may_own: bool) -> RenewLeasesResponse {

@@ -179,3 +179,22 @@ async fn a_change_does_not_wait_for_what_its_author_believes_from_an_earlier_lea
     leases.take_over(&[7], clock.monotonic());
     assert!(poll!(Box::pin(leases.changed(change(), 7))).is_ready());
 }
+
+#[tokio::test]
+async fn who_has_forgotten_everything_says_so_once() {
+    let (clock, leases) = leases();
+    let forgets = |seen| {
+        leases.forgets(&RenewLeasesRequest {
+            session: 7,
+            seen,
+            wanted: Vec::new(),
+        })
+    };
+    let seen = attach(&leases, &clock, 7).await;
+    assert!(!forgets(seen), "it has said so");
+    leases.holder(7).unwrap().start_anew();
+    let told = renew(&leases, &clock, 7, seen).await;
+    assert!(!forgets(seen) && forgets(told.seq));
+    renew(&leases, &clock, 7, told.seq).await;
+    assert!(!forgets(told.seq));
+}

@@ -21,6 +21,7 @@ mod listeners;
 pub mod namespace;
 pub mod opens;
 pub mod ops;
+pub mod orphans;
 pub mod reads;
 pub mod removals;
 pub mod replies;

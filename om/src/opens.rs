@@ -135,6 +135,20 @@ impl Opens {
         held.into_iter().collect()
     }
 
+    /// Whether the session has the inode open, or may have, as it has not announced itself.
+    pub fn may_have(&self, session: u64, object: u64) -> bool {
+        let announced = self.sessions.get(&session).is_none_or(|s| s.announced);
+        let held = self.holders.get(&object);
+        !announced || held.is_some_and(|held| held.contains(&session))
+    }
+
+    /// The sessions that certainly do not have the inode open.
+    pub fn strangers(&self, object: u64) -> Vec<u64> {
+        let ids: Vec<u64> = self.sessions.iter().map(|s| *s.key()).collect();
+        let strangers = ids.into_iter().filter(|id| !self.may_have(*id, object));
+        strangers.collect()
+    }
+
     /// An inode has a new place; remembered while somebody has it open.
     pub fn moved(&self, object: u64, dir: DirRef, name: &[u8]) {
         if self.holders.contains_key(&object) {
@@ -178,6 +192,22 @@ mod tests {
         assert_eq!(opens.seen(7, NOW), Some(false));
         assert_eq!(opens.holders(42), vec![7]);
         assert!(opens.holders(43).is_empty());
+    }
+
+    #[test]
+    fn a_stranger_to_an_inode_has_announced_itself_without_it() {
+        let opens = Opens::default();
+        opens.reset([(7, Bytes::from_static(CLIENT))], NOW);
+        opens.session_opened(8, Bytes::from_static(CLIENT), NOW);
+        opens.session_opened(9, Bytes::from_static(CLIENT), NOW);
+        opens.opened(8, 42);
+        assert_eq!(opens.strangers(42), [9]);
+        opens.announced(7, &[43]);
+        assert!(opens.may_have(7, 43) && !opens.may_have(7, 42));
+        opens.released(8, 42);
+        let mut strangers = opens.strangers(42);
+        strangers.sort_unstable();
+        assert_eq!(strangers, [7, 8, 9]);
     }
 
     #[test]

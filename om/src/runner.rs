@@ -7,9 +7,8 @@ use std::time::Instant;
 use ozone_common::request::proceed;
 use ozone_proto::namespace::batch_part::Change as Part;
 use ozone_proto::namespace::{
-    CloseSessionRequest, CreateRequest, DropOrphansRequest, Inode, KeepAliveRequest,
-    KeepAliveResponse, OpenRequest, ReleaseRequest, ReleaseResponse, RenewLeasesRequest,
-    RenewLeasesResponse,
+    CloseSessionRequest, CreateRequest, Inode, KeepAliveRequest, KeepAliveResponse, OpenRequest,
+    ReleaseRequest, ReleaseResponse, RenewLeasesRequest, RenewLeasesResponse,
 };
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -18,12 +17,11 @@ use ozone_proto::om::{
 };
 
 use crate::error::{OmError, Result, refuse};
-use crate::leader::{Leader, session_of};
+use crate::leader::{Leader, decode, session_of};
 use crate::leases::{Entered, Moment};
 use crate::reads::{self, Answer};
-use crate::rows::Rows;
 use crate::state_machine::{call_of, client_of, response};
-use crate::{ops, services, tables, touched, unlink};
+use crate::{ops, services, touched};
 
 /// How often a name is looked up whose file is being removed each time.
 const LOOKS: u32 = 4;
@@ -148,7 +146,9 @@ impl Runner {
     async fn change(&self, request: &OmRequest, entered: &Entered<'_>) -> Result<OmResponse> {
         let session = entered.session();
         if let Some(answer) = call_of(request).and_then(|call| self.leader.state.replied(&call)) {
-            return self.leader.settle(answer, session).await;
+            let mut answer = decode(answer)?;
+            self.leader.settle(&mut answer, session).await;
+            return Ok(answer);
         }
         let mut request = request.clone();
         let mut removal = None;
@@ -166,8 +166,9 @@ impl Runner {
             other => other?,
         };
         drop(removal);
-        let mut answer = self.leader.settle(applied, session).await?;
+        let mut answer = decode(applied)?;
         self.note(&request, &answer);
+        self.leader.settle(&mut answer, session).await;
         if let (Some(body), Some(reply)) = (&request.body, &mut answer.body) {
             self.lease(entered, moment, body, reply).await;
         }
@@ -295,14 +296,9 @@ impl Runner {
         };
         if request.announcing {
             self.leader.opens.announced(session, &request.opens);
-            let held = self.orphans_of(session).await?;
-            self.drop_orphans(
-                session,
-                held.into_iter()
-                    .filter(|id| !request.opens.contains(id))
-                    .collect(),
-            )
-            .await?;
+            let mut closed = self.leader.orphans_of(session).await?;
+            closed.retain(|id| !request.opens.contains(id));
+            self.leader.release_orphans(session, closed).await?;
         }
         Ok(KeepAliveResponse {
             reannounce: must_announce && !request.announcing,
@@ -316,7 +312,13 @@ impl Runner {
         }
         // What mounts hold back would come when there is no room for it.
         let may_own = !leader.room.is_low();
+        // Before it is told of anything new.
+        let orphans = match leader.leases.forgets(request) {
+            true => leader.orphans_of(request.session).await?,
+            false => Vec::new(),
+        };
         let answer = leader.leases.renew(request, may_own).await;
+        leader.drop_unopened(request.session, orphans).await?;
         // What was granted by one that has been deposed meanwhile must not live longer.
         leader.group.read_barrier().await?;
         Ok(answer)
@@ -326,50 +328,11 @@ impl Runner {
         for object in &request.object_ids {
             self.leader.opens.released(request.session, *object);
         }
-        let (session, ids) = (request.session, request.object_ids.clone());
-        let orphans = self
-            .leader
-            .read(move |rows| {
-                let mut orphans = Vec::new();
-                for id in ids {
-                    let key = unlink::session_orphan_key(session, id);
-                    if rows.get_raw(tables::SESSION_ORPHAN, &key)?.is_some() {
-                        orphans.push(id);
-                    }
-                }
-                Ok(orphans)
-            })
+        let released = request.object_ids.clone();
+        self.leader
+            .release_orphans(request.session, released)
             .await?;
-        self.drop_orphans(session, orphans).await?;
         Ok(ReleaseResponse {})
-    }
-
-    async fn orphans_of(&self, session: u64) -> Result<Vec<u64>> {
-        self.leader
-            .read(move |rows| {
-                let prefix = tables::number_key(&[session]);
-                let rows = rows.scan(tables::SESSION_ORPHAN, &prefix, None, usize::MAX)?;
-                Ok(rows
-                    .iter()
-                    .filter_map(|(key, _)| tables::parse_number_key::<2>(key))
-                    .map(|[_, object]| object)
-                    .collect())
-            })
-            .await
-    }
-
-    async fn drop_orphans(&self, session: u64, object_ids: Vec<u64>) -> Result<()> {
-        if object_ids.is_empty() {
-            return Ok(());
-        }
-        let body = Body::DropOrphans(DropOrphansRequest {
-            session,
-            object_ids,
-        });
-        self.leader
-            .propose(own_request(Type::DropOrphans, body))
-            .await?;
-        Ok(())
     }
 
     /// Gives up the sessions that have been silent for too long.

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::Duration;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ozone_tests::content::bytes;
 use ozone_tests::corrupt::find;
 use ozone_tests::wait::wait_for;
@@ -19,6 +22,8 @@ const MIB: usize = 1 << 20;
 const PROBE: u64 = 3 * (64 << 10);
 /// How long it may take until bytes are freed.
 const FREED_LIMIT: Duration = Duration::from_secs(60);
+/// How long a new mount may take to believe what it is told.
+const BELIEF_LIMIT: Duration = Duration::from_secs(30);
 
 fn cluster() -> Cluster {
     Cluster::start(ClusterOptions {
@@ -137,5 +142,66 @@ fn an_unlinked_file_keeps_its_bytes_until_it_is_closed() {
     assert!(used(&cluster) >= 3 * 4 * MIB as u64, "its bytes are gone");
     drop(open);
     wait_until_used(&cluster, |used| used <= PROBE);
+    cluster.stop();
+}
+
+#[test]
+fn a_file_that_was_removed_while_another_mount_was_silent_frees_its_bytes() {
+    let mut cluster = cluster();
+    let path = cluster.bucket("vol", "bucket").join("key");
+    put(&cluster, "vol/bucket/key", &bytes(1, 4 * MIB));
+    wait_until_used(&cluster, |used| used >= 3 * 4 * MIB as u64);
+    let second = cluster.mount_again();
+    // It believes that the name is there, and may open it.
+    wait_for(BELIEF_LIMIT, || {
+        let asked = || cluster.om_requests("Lookup") + cluster.om_requests("GetAttr");
+        let before = asked();
+        fs::metadata(second.path().join("vol/bucket/key")).unwrap();
+        match asked() == before {
+            true => Ok(()),
+            false => Err("every look is a question".to_owned()),
+        }
+    });
+    let pid = Pid::from_raw(second.pid().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    // This takes until it is not waited for any more; the answer to its last renewal tells of nothing else.
+    let changed = fs::set_permissions(&path, Permissions::from_mode(0o600));
+    let removed = fs::remove_file(&path);
+    kill(pid, Signal::SIGCONT).unwrap();
+    changed.and(removed).unwrap();
+    wait_until_used(&cluster, |used| used <= PROBE);
+    drop(second);
+    cluster.stop();
+}
+
+#[test]
+fn files_that_two_mounts_replace_at_once_free_their_bytes() {
+    let mut cluster = cluster();
+    let here = cluster.bucket("vol", "bucket");
+    let second = cluster.mount_again();
+    let there = second.path().join("vol/bucket");
+    for round in 0..10 {
+        let names = ["a", "b"].map(|name| format!("{name}{round}"));
+        for name in &names {
+            put(
+                &cluster,
+                &format!("vol/bucket/{name}"),
+                &bytes(round, MIB / 2),
+            );
+        }
+        let both = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for (bucket, name) in [&here, &there].into_iter().zip(&names) {
+                let both = &both;
+                scope.spawn(move || {
+                    both.wait();
+                    fs::rename(bucket.join(name), bucket.join("name")).unwrap();
+                });
+            }
+        });
+    }
+    fs::remove_file(here.join("name")).unwrap();
+    wait_until_used(&cluster, |used| used <= PROBE);
+    drop(second);
     cluster.stop();
 }

@@ -126,7 +126,9 @@ impl Vfs {
             // What has ended is not brought back to life.
             Ok(news) if news.everything => {}
             Ok(news) => self.leases.renewed(sent + lifetime(&news)),
-            Err(error) => tracing::debug!(%error, "leases were not renewed while buckets are given back"),
+            Err(error) => {
+                tracing::debug!(%error, "leases were not renewed while buckets are given back")
+            }
         }
     }
 

@@ -64,11 +64,17 @@ impl Holder {
         }
     }
 
-    /// Whether the session says, with `seen`, that it has forgotten everything as it was told to, and is
-    /// on record with something. It gets no leases until [`dropped`](Self::dropped) follows.
+    /// Whether the session says, with `seen`, that it has forgotten everything as it was told to, for the
+    /// first time.
+    pub(super) fn forgets(&self, seen: u64) -> bool {
+        self.state.lock().forgets(seen)
+    }
+
+    /// As [`forgets`](Self::forgets), and the session is on record with something. It gets no leases until
+    /// [`dropped`](Self::dropped) follows.
     pub(super) fn has_forgotten(&self, seen: u64) -> bool {
         let mut state = self.state.lock();
-        let told = state.everything.is_some_and(|number| number <= seen);
+        let told = state.forgets(seen);
         let first = told && state.inodes > 0 && !state.dropping;
         state.dropping |= first;
         first
@@ -218,6 +224,10 @@ impl State {
         self.start = self.number();
         self.everything = Some(self.start);
         self.start
+    }
+
+    fn forgets(&self, seen: u64) -> bool {
+        self.everything.is_some_and(|number| number <= seen)
     }
 
     fn has_news(&self) -> bool {
