@@ -13,7 +13,6 @@ use ozone_client::{FileReader, FileWriter};
 use parking_lot::Mutex;
 
 use crate::attr::WrittenAt;
-use crate::errno::FsError;
 use crate::inode::Version;
 use crate::vfs::dirty::{DirtyMap, Piece};
 
@@ -56,9 +55,6 @@ pub(crate) struct Pending {
     pumping: bool,
     /// Whether the writer failed and everything in flight has to be sent again.
     broken: bool,
-    /// Flushes that failed, and how the last one did.
-    failures: u64,
-    failure: Option<FsError>,
 }
 
 /// What a write did to the state.
@@ -183,8 +179,8 @@ impl Pending {
         self.broken = true;
     }
 
-    /// Everything in flight is committed. Returns the bytes that are no longer held.
-    pub(crate) fn committed(&mut self) -> usize {
+    /// Everything in flight is committed, or lost. Returns the bytes that are no longer held.
+    pub(crate) fn landed(&mut self) -> usize {
         self.broken = false;
         self.left = false;
         let freed = self.in_flight.bytes();
@@ -192,33 +188,11 @@ impl Pending {
         freed
     }
 
-    /// What was in flight is lost, and remembered as a failure. Returns the bytes that are no
-    /// longer held.
-    pub(crate) fn failed(&mut self, error: FsError) -> usize {
-        self.failures += 1;
-        self.failure = Some(error);
-        self.committed()
-    }
-
     /// Nobody can see the file any more: nothing of it is to be committed. Returns the bytes that are no
     /// longer held.
     pub(crate) fn abandon(&mut self) -> usize {
         let dirty: usize = self.take_all().1;
-        dirty + self.committed()
-    }
-
-    /// Failures so far: a handle that has seen fewer has one to report.
-    pub(crate) fn failures(&self) -> u64 {
-        self.failures
-    }
-
-    /// The failure that a handle has to report which has seen `seen` of them.
-    pub(crate) fn failure_since(&self, seen: u64) -> Option<FsError> {
-        if self.failures > seen {
-            self.failure.clone()
-        } else {
-            None
-        }
+        dirty + self.landed()
     }
 }
 
@@ -226,7 +200,6 @@ impl Pending {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use bytes::Bytes;
-    use nix::errno::Errno;
 
     use super::*;
 
@@ -253,7 +226,7 @@ mod tests {
         assert!(!write(&mut pending, 2, "bbbb").first);
         assert_eq!(seen(&pending, 8), "aabbbb..");
         assert_eq!((pending.end(), pending.bytes()), (6, 8));
-        assert_eq!(pending.committed(), 4);
+        assert_eq!(pending.landed(), 4);
         assert_eq!(seen(&pending, 8), "..bbbb..");
         assert!(!pending.is_clean());
     }
@@ -269,20 +242,9 @@ mod tests {
         assert_eq!(replaced, 2);
         let bytes: Vec<u8> = pieces.iter().flat_map(|(_, data)| data.to_vec()).collect();
         assert_eq!(bytes, b"aabb");
-        assert_eq!(pending.committed(), 4);
+        assert_eq!(pending.landed(), 4);
         write(&mut pending, 0, "c");
         assert_eq!(pending.take_all().0.len(), 1);
-    }
-
-    #[test]
-    fn a_failure_is_told_once_to_each_handle() {
-        let mut pending = Pending::default();
-        write(&mut pending, 0, "aaaa");
-        pending.take_all();
-        assert_eq!(pending.failed(Errno::EIO.into()), 4);
-        assert!(pending.is_clean());
-        assert!(pending.failure_since(0).unwrap().is(Errno::EIO));
-        assert!(pending.failure_since(pending.failures()).is_none());
     }
 
     #[test]
@@ -312,7 +274,7 @@ mod tests {
         assert_eq!(pending.times().map(|t| t.mtime_ns), Some(7));
         pending.take_all();
         assert_eq!(pending.since(), None);
-        pending.committed();
+        pending.landed();
         assert_eq!(pending.times(), None);
     }
 }

@@ -471,12 +471,12 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
         let vfs = self.vfs.clone();
         self.run(
             "fsyncdir",
             reply,
-            async move { vfs.fsync_dir().await },
+            async move { vfs.fsync_dir(fh.0).await },
             done,
         );
     }

@@ -16,7 +16,7 @@ pub(crate) struct FileHandle {
     pub(crate) inode: Arc<Inode>,
     /// Whether it was opened for writing.
     pub(crate) writable: bool,
-    /// Failed flushes of the file that this handle has reported, or that came before it.
+    /// Failures of the file that this handle has told of.
     pub(crate) failures_seen: AtomicU64,
 }
 

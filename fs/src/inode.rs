@@ -5,13 +5,15 @@ mod table;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::attr::Attr;
 use crate::data::FileData;
+use crate::errno::{FsError, Result};
+use crate::failures::Failures;
 use crate::leases::{Asked, Leases};
 use crate::names::Names;
 use crate::wire;
@@ -56,6 +58,7 @@ pub(crate) struct Inode {
     node: Mutex<Node>,
     data: OnceLock<Box<FileData>>,
     names: OnceLock<Box<Mutex<Names>>>,
+    failures: OnceLock<Box<Mutex<Failures>>>,
     leases: Arc<Leases>,
     /// Changes of its names that this mount is making, if this is a directory.
     pub(crate) changing: AtomicU32,
@@ -153,6 +156,7 @@ impl Inode {
             node: Mutex::new(node),
             data: OnceLock::new(),
             names: OnceLock::new(),
+            failures: OnceLock::new(),
             leases,
             changing: AtomicU32::new(0),
             opening: tokio::sync::Mutex::default(),
@@ -284,11 +288,12 @@ impl Inode {
     }
 
     /// What makes this inode is sent now. Returns whether the namespace is to take it for open; if not,
-    /// nothing of it has to be released.
+    /// nothing of it has to be released. What is sent again may have arrived the first time.
     pub(crate) fn born(&self) -> bool {
         let mut node = self.node.lock();
-        node.unborn = false;
-        node.held = node.handles > 0;
+        if std::mem::take(&mut node.unborn) {
+            node.held = node.handles > 0;
+        }
         node.held
     }
 
@@ -356,6 +361,26 @@ impl Inode {
     /// The content of this file, if anything was read or written.
     pub(crate) fn data_if_any(&self) -> Option<&FileData> {
         self.data.get().map(|data| &**data)
+    }
+
+    /// A change of this inode, or of a name in it, is lost.
+    pub(crate) fn failed(&self, error: FsError) {
+        self.failures.get_or_init(Box::default).lock().add(error);
+    }
+
+    /// Failures that a handle which is opened now need not tell of.
+    pub(crate) fn failures_told(&self) -> u64 {
+        self.failures
+            .get()
+            .map_or(0, |failures| failures.lock().told())
+    }
+
+    /// The failure that a handle has to tell of which has told of `seen`.
+    pub(crate) fn tell_failure(&self, seen: &AtomicU64) -> Result<()> {
+        match self.failures.get() {
+            Some(failures) => failures.lock().tell(seen),
+            None => Ok(()),
+        }
     }
 
     /// Whether the kernel's pages are those of `version`; from now on they are.

@@ -8,6 +8,7 @@ mod attr;
 mod backlog;
 mod data;
 mod errno;
+mod failures;
 mod fuse;
 mod handle;
 mod inode;

@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 use ozone_tests::content::rounds;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
@@ -149,6 +152,32 @@ fn replacing_a_file_by_renaming_leaves_the_old_content_or_the_new() {
         let found = fs::read_to_string(bucket.join("config")).unwrap();
         assert_eq!(found, content(19), "round {round}");
     }
+}
+
+#[test]
+fn fsync_of_a_directory_tells_each_handle_once_of_a_name_that_was_lost() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let here = cluster.bucket("vol", "bucket");
+    let second = cluster.mount_again();
+    let there = second.path().join("vol/bucket");
+    let pid = Pid::from_raw(second.pid().try_into().unwrap());
+    cluster.alone(&there);
+    let handles = [&there, &there].map(|dir| File::open(dir).unwrap());
+    // Made there in memory, and here while that mount is cut off.
+    fs::create_dir(there.join("name")).unwrap();
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let made = fs::create_dir(here.join("name"));
+    kill(pid, Signal::SIGCONT).unwrap();
+    made.unwrap();
+    for handle in &handles {
+        let told = handle.sync_all().unwrap_err().raw_os_error();
+        assert_eq!(told, Some(Errno::EEXIST as i32));
+        handle.sync_all().unwrap();
+    }
+    assert_eq!(
+        fs::metadata(there.join("name")).unwrap().ino(),
+        fs::metadata(here.join("name")).unwrap().ino()
+    );
 }
 
 /// Creates files with fsync until the cluster is gone; says which.

@@ -96,6 +96,23 @@ fn an_inode_lives_as_long_as_the_kernel_or_a_handle_knows_it() {
 }
 
 #[test]
+fn what_is_sent_again_takes_back_no_open() {
+    let table = table();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    known.begin();
+    known.add_handle();
+    assert!(known.born(), "open while it is sent");
+    known.drop_handle();
+    assert!(known.born() && known.to_release());
+
+    let closed = table.remember(inode("b", 8, 1), table.asked()).unwrap();
+    closed.begin();
+    closed.add_handle();
+    closed.drop_handle();
+    assert!(!closed.born() && !closed.to_release());
+}
+
+#[test]
 fn the_root_is_never_forgotten() {
     let table = table();
     table.forget(ROOT, 100);

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ const DOTS: u64 = 2;
 pub struct DirHandle {
     inode: Arc<Inode>,
     cursor: tokio::sync::Mutex<Cursor>,
+    /// Failures of the directory that this handle has told of.
+    failures_seen: AtomicU64,
 }
 
 /// One name of a directory.
@@ -57,9 +60,18 @@ impl Vfs {
             return Err(Errno::ENOTDIR.into());
         }
         Ok(self.handles.add_dir(DirHandle {
+            failures_seen: AtomicU64::new(inode.failures_told()),
             inode,
             cursor: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// fsync of a directory: the names that were made in it are durable, or it is told that one is lost.
+    /// Those made elsewhere before are durable, too.
+    pub async fn fsync_dir(&self, handle: u64) -> Result<()> {
+        let dir = self.handles.dir(handle)?;
+        self.backlog.settle().await?;
+        dir.inode.tell_failure(&dir.failures_seen)
     }
 
     /// Closes a directory.

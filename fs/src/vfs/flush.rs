@@ -3,7 +3,6 @@
 //! close wait for it; age and memory pressure start it in the background.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -54,14 +53,7 @@ impl Vfs {
 
     /// The failure that this handle has not told yet.
     pub(crate) fn report(&self, file: &FileHandle) -> Result<()> {
-        let Some(data) = file.inode.data_if_any() else {
-            return Ok(());
-        };
-        let pending = data.pending.lock();
-        let seen = file
-            .failures_seen
-            .swap(pending.failures(), Ordering::AcqRel);
-        pending.failure_since(seen).map_or(Ok(()), Err)
+        file.inode.tell_failure(&file.failures_seen)
     }
 
     /// Commits what is pending of a file. How it went is remembered there for the handles.
@@ -104,14 +96,12 @@ impl Vfs {
             tracing::warn!(inode = inode.id, %error, "a flush failed and is tried again");
             outcome = self.send_and_commit(inode, data, writer).await;
         }
-        let freed = match outcome {
-            Ok(()) => data.pending.lock().committed(),
-            Err(error) => {
-                tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
-                inode.set_cached(None);
-                data.pending.lock().failed(error)
-            }
-        };
+        if let Err(error) = outcome {
+            tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
+            inode.set_cached(None);
+            inode.failed(error);
+        }
+        let freed = data.pending.lock().landed();
         self.budget.give(freed);
         self.dirty
             .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());

@@ -68,13 +68,10 @@ impl Vfs {
     fn add_handle(&self, inode: &Arc<Inode>, writable: bool) -> Opened {
         inode.add_handle();
         let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
-        let seen = inode
-            .data_if_any()
-            .map_or(0, |data| data.pending.lock().failures());
         let handle = FileHandle {
             inode: inode.clone(),
             writable,
-            failures_seen: AtomicU64::new(seen),
+            failures_seen: AtomicU64::new(inode.failures_told()),
         };
         Opened {
             handle: self.handles.add_file(handle),

@@ -103,13 +103,14 @@ impl Vfs {
         let inode = &part.inode;
         tracing::error!(inode = inode.id, %error, "a change that was made in memory was refused and is lost");
         inode.doubt();
-        let data = inode.data().pending.lock().failed(error.clone());
-        self.budget.give(data);
+        // What else is on its way of it has an answer of its own.
+        inode.failed(error.clone());
         let (Some(parent), Some(Change::Create(create))) = (&part.parent, &part.change.change)
         else {
             return;
         };
         parent.doubt();
+        parent.failed(error.clone());
         let epoch = self.leases.next_epoch();
         parent.names().lock().doubt(&create.name, epoch);
         self.inodes.lost_name(inode.id, Some(0));

@@ -227,12 +227,6 @@ impl Vfs {
         }
         self.backlog.settle().await
     }
-
-    /// fsync of a directory: the names that were made in it are durable. Those made elsewhere before
-    /// are, too.
-    pub async fn fsync_dir(&self) -> Result<()> {
-        self.backlog.settle().await
-    }
 }
 
 /// The row of something that `request` makes, as the namespace will write it.
