@@ -36,10 +36,11 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let now = self.leases.clock.monotonic();
-        self.leases
+        let (leases, now) = (self.leases, self.leases.clock.monotonic());
+        let believes = |id| leases.holder(id).is_some_and(|holder| !holder.ended(now));
+        leases
             .exclusive
-            .leave(&self.buckets, self.session, now);
+            .leave(&self.buckets, self.session, now, believes);
     }
 }
 

@@ -15,6 +15,9 @@ use parking_lot::Mutex;
 
 use super::LEASE;
 
+/// Buckets that are remembered at least before those that nobody uses are swept out.
+const SWEEP: usize = 1024;
+
 /// Owners and guests of buckets; see the module.
 #[derive(Default)]
 pub(super) struct Exclusive(Mutex<State>);
@@ -24,6 +27,8 @@ struct State {
     buckets: HashMap<u64, Bucket>,
     /// Session and bucket, for every owner.
     owned: BTreeSet<(u64, u64)>,
+    /// Buckets after the last sweep.
+    swept: usize,
 }
 
 #[derive(Default)]
@@ -65,8 +70,15 @@ impl Exclusive {
         foreign
     }
 
-    /// The request is answered.
-    pub(super) fn leave(&self, buckets: &[u64], session: u64, now: Duration) {
+    /// The request is answered. Requests name buckets and sessions as they like: of those whose session,
+    /// as `believes` says, can believe nothing, nothing is remembered for long.
+    pub(super) fn leave(
+        &self,
+        buckets: &[u64],
+        session: u64,
+        now: Duration,
+        believes: impl Fn(u64) -> bool,
+    ) {
         let mut state = self.0.lock();
         for bucket in buckets {
             let bucket = state.buckets.get_mut(bucket);
@@ -74,6 +86,10 @@ impl Exclusive {
                 guest.inside = guest.inside.saturating_sub(1);
                 guest.last = now;
             }
+        }
+        if state.buckets.len() >= 2 * state.swept.max(SWEEP) {
+            state.sweep(|id, guest| !guest.quiet(now) || (id != 0 && believes(id)));
+            state.swept = state.buckets.len();
         }
     }
 
@@ -148,14 +164,17 @@ impl Exclusive {
     pub(super) fn session_closed(&self, session: u64, now: Duration) {
         self.lost(session);
         let mut state = self.0.lock();
-        state.buckets.retain(|_, bucket| {
-            bucket.guests.retain(|id, guest| match *id {
-                // Of those without a session nothing is remembered longer than it counts.
-                0 => !guest.quiet(now),
-                id => id != session || guest.inside > 0,
-            });
-            bucket.owner.is_some() || !bucket.guests.is_empty()
+        state.sweep(|id, guest| match id {
+            // Of those without a session nothing is remembered longer than it counts.
+            0 => !guest.quiet(now),
+            id => id != session || guest.inside > 0,
         });
+    }
+
+    /// How many buckets are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.0.lock().buckets.len()
     }
 
     /// Gives the bucket to `session` if nobody else uses it. `forgets` says whether a session that used
@@ -206,6 +225,14 @@ impl State {
     fn owned_by(&self, session: u64) -> Vec<u64> {
         let owned = self.owned.range((session, 0)..=(session, u64::MAX));
         owned.map(|(_, bucket)| *bucket).collect()
+    }
+
+    /// Forgets guests that are not to be `kept`, and buckets that have neither guests nor an owner.
+    fn sweep(&mut self, kept: impl Fn(u64, &Guest) -> bool) {
+        self.buckets.retain(|_, bucket| {
+            bucket.guests.retain(|id, guest| kept(*id, guest));
+            bucket.owner.is_some() || !bucket.guests.is_empty()
+        });
     }
 
     fn recalled(&self, bucket: u64) -> Option<u64> {

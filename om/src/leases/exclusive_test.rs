@@ -292,3 +292,25 @@ async fn an_owner_that_renews_and_has_not_sent_everything_keeps_others_waiting()
     renew(&leases, &clock, 7, told).await;
     assert!(poll!(&mut foreign).is_ready());
 }
+
+#[tokio::test]
+async fn buckets_that_are_named_by_whom_nobody_knows_are_not_remembered_for_ever() {
+    const NAMED: u64 = 20_000;
+    let (clock, leases) = leases();
+    let mut seen = attach(&leases, &clock, 7).await;
+    visit(&leases, 7).await;
+    for n in 0..NAMED {
+        // Without a session, and in the name of one that there is not.
+        drop(leases.enter(vec![1000 + n], n % 2 * 99).await);
+        if n % 100 == 0 {
+            seen = renew(&leases, &clock, 7, seen).await.seq;
+        }
+    }
+    let remembered = leases.exclusive.remembered();
+    assert!(remembered < 5000, "{remembered} buckets");
+    // Who may believe something is not forgotten.
+    let other = attach(&leases, &clock, 8).await;
+    let answer = renew_wanting(&leases, &clock, 8, other, &[BUCKET]).await;
+    assert!(answer.exclusive.is_empty());
+    assert!(renew(&leases, &clock, 7, seen).await.everything);
+}
