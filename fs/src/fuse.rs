@@ -4,6 +4,7 @@
 mod convert;
 pub(crate) mod kernel;
 mod reply;
+mod start;
 
 use std::ffi::OsStr;
 use std::future::Future;
@@ -11,7 +12,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -22,8 +22,6 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use tokio::runtime::Handle;
-
-use ozone_common::request;
 
 use crate::errno::Result;
 use crate::fuse::convert::{file_type, node_of, time, who};
@@ -84,15 +82,8 @@ impl Fuse {
         self.start(op, whole);
     }
 
-    /// Works here until there is something to wait for, and from there on in a task: most requests are
-    /// answered from memory, and to change threads would cost more than they do.
     fn start(&self, op: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(request::begin(op, work));
-        let _runtime = self.runtime.enter();
-        let mut context = Context::from_waker(Waker::noop());
-        if work.as_mut().poll(&mut context).is_pending() {
-            self.runtime.spawn(work);
-        }
+        start::start(&self.runtime, op, work);
     }
 }
 
