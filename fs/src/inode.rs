@@ -1,6 +1,8 @@
 //! One inode: where it is in the namespace, its attributes as last heard, and what this mount holds of its
 //! content.
 
+mod holding;
+mod pages;
 mod table;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::leases::{Asked, Leases};
 use crate::names::Names;
 use crate::wire;
 
+use pages::Cached;
 pub(crate) use table::InodeTable;
 
 /// Inode number, and object id, of `/`.
@@ -90,8 +93,8 @@ struct Node {
     /// Epoch of this mount's last change of the place, and of the row.
     moved: u64,
     changed: u64,
-    /// Version of the extents that the kernel's cached pages are of.
-    cached: Option<u64>,
+    /// What the kernel's cached pages are of, if it is a single version.
+    cached: Option<Cached>,
     /// Generation of leases by which the row is believed, 0 for none.
     leased: u64,
     /// Epoch of the last change of which the row is not known to tell.
@@ -216,6 +219,12 @@ impl Inode {
         )
     }
 
+    /// Whether the name `name` in `dir` may be this file's: it is where it was last seen, or there are others.
+    pub(crate) fn may_be_at(&self, dir: &wire::DirRef, name: &[u8]) -> bool {
+        let node = self.node.lock();
+        (node.dir == *dir && node.name == name) || node.row.nlink > 1
+    }
+
     /// Whether the last name is gone, as far as this mount knows.
     pub(crate) fn nameless(&self) -> bool {
         self.node.lock().nameless
@@ -280,28 +289,6 @@ impl Inode {
         node.changed = self.leases.next_epoch();
     }
 
-    /// This inode is made in memory; the namespace hears of it later.
-    pub(crate) fn begin(&self) {
-        let mut node = self.node.lock();
-        node.waiting += 1;
-        node.unborn = true;
-    }
-
-    /// What makes this inode is sent now. Returns whether the namespace is to take it for open; if not,
-    /// nothing of it has to be released. What is sent again may have arrived the first time.
-    pub(crate) fn born(&self) -> bool {
-        let mut node = self.node.lock();
-        if std::mem::take(&mut node.unborn) {
-            node.held = node.handles > 0;
-        }
-        node.held
-    }
-
-    /// Whether the namespace has not been sent what makes this inode.
-    pub(crate) fn unborn(&self) -> bool {
-        self.node.lock().unborn
-    }
-
     /// Whether the namespace has yet to be told, or to answer, of a change.
     pub(crate) fn waits(&self) -> bool {
         self.node.lock().waiting > 0
@@ -327,8 +314,10 @@ impl Inode {
             && row.update_id >= node.row.update_id
         {
             // The kernel's pages of a file that was new are those of its first version.
-            if node.cached == Some(0) {
-                node.cached = Some(row.data_version);
+            if let Some(cached) = &mut node.cached
+                && cached.version == 0
+            {
+                cached.version = row.data_version;
             }
             node.row = row;
             node.believe(leased, asked);
@@ -383,65 +372,10 @@ impl Inode {
         }
     }
 
-    /// Whether the kernel's pages are those of `version`; from now on they are.
-    pub(crate) fn cache(&self, version: u64) -> bool {
-        self.node.lock().cached.replace(version) == Some(version)
-    }
-
-    /// The version that the kernel's pages are of.
-    pub(crate) fn cached(&self) -> Option<u64> {
-        self.node.lock().cached
-    }
-
-    /// Says which version the kernel's pages are of; `None`: of no single one.
-    pub(crate) fn set_cached(&self, version: Option<u64>) {
-        self.node.lock().cached = version;
-    }
-
     /// Whether nobody can look at the file any more.
     pub(crate) fn abandoned(&self) -> bool {
         let node = self.node.lock();
         node.nameless && node.handles == 0
-    }
-
-    /// One more handle, of which the namespace knows.
-    pub(crate) fn add_handle(&self) {
-        let mut node = self.node.lock();
-        node.handles += 1;
-        node.held = true;
-    }
-
-    /// One handle less. Returns how many are left.
-    pub(crate) fn drop_handle(&self) -> u32 {
-        let mut node = self.node.lock();
-        node.handles = node.handles.saturating_sub(1);
-        node.handles
-    }
-
-    /// Whether a program has the file open.
-    pub(crate) fn is_open(&self) -> bool {
-        self.node.lock().handles > 0
-    }
-
-    /// Whether the namespace takes the file for open by this mount.
-    pub(crate) fn held(&self) -> bool {
-        self.node.lock().held
-    }
-
-    /// The namespace keeps the file for this mount, as if it were open.
-    pub(crate) fn hold(&self) {
-        self.node.lock().held = true;
-    }
-
-    /// Whether the namespace has to be told that the last handle is gone.
-    pub(crate) fn to_release(&self) -> bool {
-        let node = self.node.lock();
-        node.held && node.handles == 0
-    }
-
-    /// The namespace was told.
-    pub(crate) fn released(&self) {
-        self.node.lock().held = false;
     }
 
     fn unused(&self) -> bool {

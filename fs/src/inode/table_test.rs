@@ -113,6 +113,34 @@ fn what_is_sent_again_takes_back_no_open() {
 }
 
 #[test]
+fn a_commit_that_follows_the_end_of_leases_keeps_no_pages() {
+    let table = table();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    known.cache(10);
+    let asked = table.asked();
+    known.keep_cached(asked, Some(11));
+    assert_eq!(known.cached(), Some(11));
+    table.leases.forget_everything();
+    known.keep_cached(asked, Some(12));
+    assert_eq!(known.cached(), None, "they ended while it was sent");
+
+    known.cache(12);
+    table.leases.forget_everything();
+    known.keep_cached(table.asked(), Some(13));
+    assert_eq!(known.cached(), None, "they ended before");
+}
+
+#[test]
+fn a_name_may_be_that_of_a_file_which_was_last_seen_there_or_has_others() {
+    let table = table();
+    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    assert!(known.may_be_at(&BUCKET, b"a") && !known.may_be_at(&BUCKET, b"b"));
+    assert!(!known.may_be_at(&ROOT_DIR, b"a"));
+    known.change_first(|row| row.nlink = 2);
+    assert!(known.may_be_at(&BUCKET, b"b"));
+}
+
+#[test]
 fn the_root_is_never_forgotten() {
     let table = table();
     table.forget(ROOT, 100);

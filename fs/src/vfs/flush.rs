@@ -198,7 +198,8 @@ impl Vfs {
         if let Some(answer) = self.commit_with_others(inode, &change) {
             let found = answer.await.map_err(|_| Errno::EIO)??;
             let version = found.row.as_ref().map(|row| row.data_version);
-            inode.set_cached(cached.and(version));
+            // Sent late, it may have come after somebody else's change.
+            inode.keep_cached(asked, cached.and(version));
             return Ok(());
         }
         change.expected_data_version = cached;

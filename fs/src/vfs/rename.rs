@@ -56,12 +56,7 @@ impl Vfs {
             keep: None,
         };
         // Whoever replaces a file by renaming expects to find the old content or the new.
-        let belief = source.names().lock().find(from.name, &self.leases);
-        if let Belief::Inode(id) = belief
-            && let Some(inode) = self.inodes.peek(id)
-        {
-            self.write_out_left(&inode).await;
-        }
+        self.write_out_at(&source, from.name).await;
         let _renaming = self.renaming.read().await;
         let exchanged = (target == Target::Exchange)
             .then(|| self.inodes.at(&to_dir, to.name))
@@ -87,6 +82,27 @@ impl Vfs {
         }
         self.inodes.moved(answer.object_id, to_dir, to_name);
         Ok(())
+    }
+
+    /// Commits what closes have left of the file that has a name in `dir`; of each that may have it, if
+    /// that is not sure.
+    async fn write_out_at(&self, dir: &Inode, name: &[u8]) {
+        let belief = dir.names().lock().find(name, &self.leases);
+        match belief {
+            Belief::Inode(id) => {
+                if let Some(inode) = self.inodes.peek(id) {
+                    self.write_out_left(&inode).await;
+                }
+            }
+            Belief::Unknown => {
+                let place = dir.children();
+                let left = |inode: &Inode| {
+                    inode.may_be_at(&place, name) && inode.data().pending.lock().is_left()
+                };
+                self.flush_dirty(left).await;
+            }
+            Belief::Nothing => {}
+        }
     }
 
     /// Nothing is believed of the two names any more: the next look at them asks. An answer that was

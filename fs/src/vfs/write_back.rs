@@ -24,8 +24,9 @@ use crate::wire::{
 
 /// Content of a closed file that may wait, bytes: what is sent inline.
 const SMALL: usize = 16 << 10;
-/// What a part takes beside content and names.
+/// What a part takes beside content and names, and what an extent of it takes.
 const OVERHEAD: usize = 256;
+const EXTENT: usize = 48;
 
 /// How something new is opened.
 #[derive(Debug, Clone, Copy)]
@@ -163,20 +164,12 @@ impl Vfs {
             if inode.nameless() {
                 return None;
             }
-            let time_ns = match commit.mtime_ns {
-                0 => self.clock.wall_ns(),
-                _ => inode.attr().ctime_ns.cast_unsigned(),
-            };
-            let commit = CommitRequest {
-                r#ref: Some(inode.reference()),
-                expected_data_version: None,
-                ..commit.clone()
-            };
+            let (commit, time_ns) = as_it_is(commit, &inode, self.clock.wall_ns());
             let (told, answer) = oneshot::channel();
             inode.change_first(|_| ());
             entry.push(Part {
                 who: None,
-                bytes: OVERHEAD + inline_bytes(&commit),
+                bytes: OVERHEAD + extent_bytes(&commit),
                 change: BatchPart {
                     time_ns,
                     change: Some(Change::Commit(commit)),
@@ -262,6 +255,23 @@ fn with_times(request: &SetAttrRequest, inode: &Inode, now: u64) -> SetAttrReque
     }
 }
 
+/// The commit with its place, and the time of the change. Both are taken when it takes its turn: a change of
+/// the file's times that waits before it is not undone.
+fn as_it_is(commit: &CommitRequest, inode: &Inode, now: u64) -> (CommitRequest, u64) {
+    let pending = inode
+        .data_if_any()
+        .and_then(|data| data.pending.lock().times());
+    let times = pending.filter(|_| commit.mtime_ns != 0);
+    let commit = CommitRequest {
+        r#ref: Some(inode.reference()),
+        expected_data_version: None,
+        mtime_ns: times.map_or(commit.mtime_ns, |times| times.mtime_ns),
+        ..commit.clone()
+    };
+    let time_ns = times.map_or(now, |_| inode.attr().ctime_ns.cast_unsigned());
+    (commit, time_ns)
+}
+
 /// Makes the change in a row, as the namespace will.
 fn change(row: &mut InodeRow, request: &SetAttrRequest, time_ns: u64) {
     row.mode = request.mode.map_or(row.mode, |mode| mode & 0o7777);
@@ -272,10 +282,14 @@ fn change(row: &mut InodeRow, request: &SetAttrRequest, time_ns: u64) {
     row.ctime_ns = time_ns;
 }
 
-fn inline_bytes(commit: &CommitRequest) -> usize {
-    let inline = |extent: &wire::Extent| match &extent.source {
-        Some(Source::Inline(inline)) => inline.data.len(),
-        _ => 0,
+fn extent_bytes(commit: &CommitRequest) -> usize {
+    let bytes = |extent: &wire::Extent| match &extent.source {
+        Some(Source::Inline(inline)) => EXTENT + inline.data.len(),
+        _ => EXTENT,
     };
-    commit.extents.iter().map(inline).sum()
+    commit.extents.iter().map(bytes).sum()
 }
+
+#[cfg(test)]
+#[path = "write_back_test.rs"]
+mod tests;
