@@ -89,6 +89,19 @@ impl Address {
         Ok((volume, Some(bucket)))
     }
 
+    /// The volume, the bucket if there is one, and what begins the names of all keys in the snapshot
+    /// that the address names as `volume/bucket/.snapshot/name`; else nothing.
+    pub(crate) fn listable(&self) -> Result<(&str, Option<&str>, String)> {
+        let rest = self.key.trim_end_matches('/');
+        let snapshot = rest.strip_prefix(".snapshot/");
+        if let Some(name) = snapshot.filter(|name| !name.is_empty() && !name.contains('/')) {
+            let within = format!(".snapshot/{name}/");
+            return Ok((&self.volume, Some(&self.bucket), within));
+        }
+        let (volume, bucket) = self.volume_or_bucket()?;
+        Ok((volume, bucket, String::new()))
+    }
+
     /// The key.
     pub(crate) fn key(&self) -> Result<KeyName<'_>> {
         if self.key.is_empty() {

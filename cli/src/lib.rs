@@ -18,6 +18,7 @@ mod quota;
 mod replication;
 mod sh;
 mod shell;
+mod snapshot;
 mod usage;
 mod volume;
 

@@ -11,6 +11,7 @@ use crate::bucket::BucketCommand;
 use crate::error::{CliError, Result};
 use crate::key::KeyCommand;
 use crate::shell::Shell;
+use crate::snapshot::SnapshotCommand;
 use crate::volume::VolumeCommand;
 
 /// What stands after `ozone sh`.
@@ -44,6 +45,12 @@ enum Noun {
     Key {
         #[command(subcommand)]
         command: Option<KeyCommand>,
+    },
+    /// Take, show, list, compare, rename and delete snapshots of buckets
+    #[command(disable_help_subcommand = true)]
+    Snapshot {
+        #[command(subcommand)]
+        command: Option<SnapshotCommand>,
     },
 }
 
@@ -85,6 +92,10 @@ async fn run(args: ShArgs, shell: &Shell<'_>) -> Result<()> {
         Some(Noun::Key {
             command: Some(command),
         }) => command.run(shell).await,
+        Some(Noun::Snapshot {
+            command: Some(command),
+        }) => command.run(shell).await,
+        Some(Noun::Snapshot { command: None }) => Err(missing::<ShArgs>(Some("snapshot"))),
         Some(Noun::Volume { command: None }) => Err(missing::<ShArgs>(Some("volume"))),
         Some(Noun::Bucket { command: None }) => Err(missing::<ShArgs>(Some("bucket"))),
         Some(Noun::Key { command: None }) => Err(missing::<ShArgs>(Some("key"))),
@@ -140,6 +151,13 @@ mod tests {
             "key list vol/b --all",
             "key rename vol/b from to",
             "key delete vol/b/k",
+            "snapshot create vol/b",
+            "snapshot create vol/b s1",
+            "snapshot ls vol/b -a",
+            "snapshot diff vol/b s1 s2 -r --json -p 10 -t 5",
+            "snapshot snapshotDiff vol/b s1 s2 --get-report",
+            "snapshot listDiff vol/b --job-status done",
+            "snapshot lsDiffJob vol/b --all-status -l 5",
         ] {
             parse(line).map(drop).unwrap();
         }

@@ -58,10 +58,12 @@ pub fn of_status(status: Status) -> i32 {
         | S::InvalidVolumeName
         | S::InvalidPath
         | S::InvalidRequest
+        | S::InvalidSnapshotError
         | S::InvalidLoop => libc::EINVAL,
         S::TooManyLinks => libc::EMLINK,
         S::NoData => libc::ENODATA,
-        S::NotSupportedOperation => libc::EOPNOTSUPP,
+        S::NotSupportedOperation | S::FeatureNotEnabled => libc::EOPNOTSUPP,
+        S::ReadOnly => libc::EROFS,
         S::ContainsSnapshot => libc::EBUSY,
         S::AtomicWriteConflict | S::NotLeader | S::ScmInSafeMode | S::OmNotInitialized => {
             libc::EAGAIN

@@ -28,6 +28,7 @@ pub const ROOT: DirRef = DirRef {
     volume_id: 0,
     bucket_id: 0,
     parent_id: 0,
+    snapshot: 0,
 };
 
 /// The namespace as one caller sees it. Cheap to clone.
@@ -243,27 +244,33 @@ impl Namespace {
     }
 }
 
+/// The directory `.snapshot` of a bucket, whose names are its snapshots.
+pub fn snapshots_of(bucket: DirRef) -> DirRef {
+    DirRef {
+        snapshot: u64::MAX,
+        ..bucket
+    }
+}
+
 /// The directory that an inode is, to look in.
 pub fn dir_of(inode: &Inode) -> Result<DirRef> {
     let place = place_of(inode)?;
     let within = place.dir.unwrap_or(ROOT);
     let id = place.object_id;
-    Ok(match (within.volume_id, within.bucket_id) {
-        (0, _) => DirRef {
-            volume_id: id,
-            bucket_id: 0,
-            parent_id: id,
-        },
-        (volume_id, 0) => DirRef {
-            volume_id,
-            bucket_id: id,
-            parent_id: id,
-        },
-        (volume_id, bucket_id) => DirRef {
-            volume_id,
-            bucket_id,
-            parent_id: id,
-        },
+    let (volume_id, bucket_id) = match (within.volume_id, within.bucket_id) {
+        (0, _) => (id, 0),
+        (volume_id, 0) => (volume_id, id),
+        inside => inside,
+    };
+    let snapshot = match inode.snapshot {
+        0 => within.snapshot,
+        root_of => root_of,
+    };
+    Ok(DirRef {
+        volume_id,
+        bucket_id,
+        parent_id: id,
+        snapshot,
     })
 }
 

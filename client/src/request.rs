@@ -23,6 +23,15 @@ pub(crate) fn type_of(body: &Body) -> Type {
         Body::AllocateBlockRequest(_) => Type::AllocateBlock,
         Body::ServiceListRequest(_) => Type::ServiceList,
         Body::GetKeyInfoRequest(_) => Type::GetKeyInfo,
+        Body::CreateSnapshotRequest(_) => Type::CreateSnapshot,
+        Body::ListSnapshotRequest(_) => Type::ListSnapshot,
+        Body::SnapshotDiffRequest(_) => Type::SnapshotDiff,
+        Body::DeleteSnapshotRequest(_) => Type::DeleteSnapshot,
+        Body::ListSnapshotDiffJobRequest(_) => Type::ListSnapshotDiffJobs,
+        Body::CancelSnapshotDiffRequest(_) => Type::CancelSnapshotDiff,
+        Body::SnapshotInfoRequest(_) => Type::GetSnapshotInfo,
+        Body::RenameSnapshotRequest(_) => Type::RenameSnapshot,
+        Body::SubmitSnapshotDiffRequest(_) => Type::SubmitSnapshotDiff,
         Body::Lookup(_) => Type::Lookup,
         Body::GetAttr(_) => Type::GetAttr,
         Body::ReadDir(_) => Type::ReadDir,
@@ -47,5 +56,6 @@ pub(crate) fn type_of(body: &Body) -> Type {
         Body::Fold(_) => Type::Fold,
         Body::Batch(_) => Type::Batch,
         Body::ReserveIds(_) => Type::ReserveIds,
+        Body::ReclaimSnapshot(_) => Type::ReclaimSnapshot,
     }
 }

@@ -31,6 +31,7 @@ pub(crate) const ROOT_DIR: wire::DirRef = wire::DirRef {
     volume_id: 0,
     bucket_id: 0,
     parent_id: ROOT,
+    snapshot: 0,
 };
 
 /// The children of the directory that has `id` in `dir`.
@@ -41,11 +42,13 @@ pub(crate) fn children_of(dir: &wire::DirRef, id: u64) -> wire::DirRef {
             volume_id: id,
             bucket_id: 0,
             parent_id: id,
+            snapshot: 0,
         },
         (volume, 0) => wire::DirRef {
             volume_id: volume,
             bucket_id: id,
             parent_id: id,
+            snapshot: 0,
         },
         _ => wire::DirRef {
             parent_id: id,
@@ -214,6 +217,7 @@ impl Inode {
                 r#ref: Some(place),
                 row: Some(node.row.clone()),
                 leased: false,
+                snapshot: 0,
             },
             version,
         )

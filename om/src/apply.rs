@@ -14,6 +14,7 @@ use prost::Message;
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
 use crate::rows::{Row, Rows};
+use crate::snapshots::change_log::{self, Changed};
 use crate::tables::{self, Table};
 
 /// Who asks, as far as rules of apply need it.
@@ -64,9 +65,12 @@ impl Given {
             time_ns: self.time_ns,
             given: self,
             inline_values: 0,
+            removed: self.index,
             changes: Vec::new(),
+            changed: Vec::new(),
         };
         let answer = operation(&mut apply)?;
+        change_log::write(&mut apply)?;
         let changes = apply.changes;
         rows.apply(apply.rows.into_batch());
         Ok((answer, changes))
@@ -85,8 +89,13 @@ pub struct Apply<'a> {
     pub given: &'a Given,
     /// Inline values filed under the command's index so far: the number of the next.
     pub inline_values: u64,
+    /// Snapshots made after this command do not show what is removed: the command itself, or an earlier
+    /// one that removed the directory around it.
+    pub removed: u64,
     /// What sessions may have cached and is no longer so.
     pub changes: Vec<Change>,
+    /// What snapshots may show otherwise, by bucket.
+    pub changed: Vec<(u64, Changed)>,
 }
 
 impl Rows for Apply<'_> {
@@ -171,6 +180,9 @@ impl Apply<'_> {
 
     /// Notes that another inode, or none, is now under a name of `dir`.
     pub fn name_changed(&mut self, dir: &DirRef, name: &[u8]) {
+        if let Level::Bucket { bucket, parent, .. } = namespace::level(dir) {
+            self.place_changed(bucket, parent, name);
+        }
         self.changes.push(Change {
             object_id: namespace::id_of(dir),
             name: name.to_vec().into(),
@@ -178,12 +190,36 @@ impl Apply<'_> {
         });
     }
 
+    /// Notes for snapshots that what is at a place of the bucket has changed. What is in a directory that
+    /// is gone is nowhere.
+    pub fn place_changed(&mut self, bucket: u64, directory: u64, name: &[u8]) {
+        if self.removed == self.index {
+            let name = name.to_vec();
+            self.changed
+                .push((bucket, Changed::Name { directory, name }));
+        }
+    }
+
     /// Writes an inode's row back to where it was found, as a change of the inode.
     pub fn store(&mut self, slot: &Slot, row: &InodeRow) -> Result<()> {
         self.inode_changed(row.object_id);
+        if let Slot::Row { table, key } = slot {
+            match *table {
+                tables::INODE => {
+                    if let Some(bucket) = tables::bucket_of_id_key(key) {
+                        self.changed.push((bucket, Changed::Inode(row.object_id)));
+                    }
+                }
+                _ => {
+                    if let Some(place) = tables::parse_child_key(key) {
+                        self.place_changed(place.bucket, place.parent, place.name);
+                    }
+                }
+            }
+        }
         let row = InodeRow {
             version: ROW_VERSION,
-            update_id: self.index,
+            update_id: row.update_id.max(self.removed),
             ..row.clone()
         };
         self.store_unchanged(slot, row)

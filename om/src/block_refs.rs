@@ -9,8 +9,21 @@ use ozone_proto::namespace::{BlockRefRow, Extent, FreedBlockRow, OpenBlockRow, e
 use crate::apply::Apply;
 use crate::error::Result;
 use crate::namespace::ROW_VERSION;
-use crate::rows::Rows;
-use crate::tables;
+use crate::ops::snapshot_reclaim::Span;
+use crate::rows::{Rows, decode};
+use crate::{snapshots, tables};
+
+/// A file that refers to blocks, as far as snapshots see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder {
+    /// Its bucket.
+    pub bucket: u64,
+    /// Snapshots made after this command do not show it.
+    pub until: u64,
+}
+
+/// References read at a time.
+const PAGE: usize = 256;
 
 /// By how much the references of one file change.
 #[derive(Default)]
@@ -57,7 +70,7 @@ impl RefChange {
     }
 
     /// Puts the change into the tables.
-    pub(crate) fn write(self, apply: &mut Apply<'_>, object: u64) -> Result<()> {
+    pub(crate) fn write(self, apply: &mut Apply<'_>, holder: Holder, object: u64) -> Result<()> {
         for id in self.inline_before.difference(&self.inline_after) {
             apply.delete(tables::INLINE, &tables::number_key(&[object, *id]));
         }
@@ -71,16 +84,86 @@ impl RefChange {
                 version: ROW_VERSION,
                 extents: old.extents.saturating_add_signed(extents),
                 bytes: old.bytes.saturating_add_signed(bytes),
+                birth: match old.extents {
+                    0 => apply.index,
+                    _ => old.birth,
+                },
             };
             if row.extents > 0 {
                 apply.put(tables::BLOCK_REF, &key, &row);
                 continue;
             }
             apply.delete(tables::BLOCK_REF, &key);
-            free_if_unused(apply, container, local)?;
+            match snapshots::newest_before(apply, holder.bucket, holder.until)? {
+                Some(seen_by) if seen_by > old.birth => {
+                    let label = [holder.bucket, seen_by, old.birth, container, local, object];
+                    leave_to_snapshots(apply, label, &old);
+                }
+                _ => free_if_unused(apply, container, local)?,
+            }
         }
         Ok(())
     }
+}
+
+/// The reference is only a snapshot's from now on, filed as [`tables::SNAPSHOT_BLOCK`] says.
+fn leave_to_snapshots(apply: &mut Apply<'_>, label: [u64; 6], row: &BlockRefRow) {
+    apply.put(tables::SNAPSHOT_BLOCK, &tables::number_key(&label), row);
+    apply.put_raw(tables::BLOCK_REF, &snapshot_reference(label), Vec::new());
+}
+
+fn snapshot_reference([_, _, birth, container, local, object]: [u64; 6]) -> Vec<u8> {
+    tables::number_key(&[container, local, object, birth])
+}
+
+/// Gives up at most `limit` references that a deleted snapshot saw and no other one does; how many
+/// there were.
+pub fn free_seen_by_none(apply: &mut Apply<'_>, span: &Span, limit: usize) -> Result<usize> {
+    let found = seen_by_none_but(apply, span, limit)?;
+    for (label, _) in &found {
+        apply.delete(tables::SNAPSHOT_BLOCK, &tables::number_key(label));
+        apply.delete(tables::BLOCK_REF, &snapshot_reference(*label));
+        let [_, _, _, container, local, _] = *label;
+        free_if_unused(apply, container, local)?;
+    }
+    Ok(found.len())
+}
+
+/// At most `limit` references that the snapshot at `span.index` sees and no other one does.
+pub fn seen_by_none_but(
+    rows: &impl Rows,
+    span: &Span,
+    limit: usize,
+) -> Result<Vec<([u64; 6], BlockRefRow)>> {
+    let prefix = tables::number_key(&[span.bucket]);
+    // Under each label, those that were born after the next older snapshot come last.
+    let mut label = span.index;
+    let mut after =
+        tables::number_key(&[span.bucket, label, span.older, u64::MAX, u64::MAX, u64::MAX]);
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let page = rows.scan(tables::SNAPSHOT_BLOCK, &prefix, Some(&after), PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = last.clone();
+        for (key, value) in &page {
+            let Some(numbers) = tables::parse_number_key::<6>(key) else {
+                continue;
+            };
+            let [_, of, birth, ..] = numbers;
+            if span.newer.is_some_and(|newer| of >= newer) || found.len() == limit {
+                return Ok(found);
+            }
+            if birth > span.older {
+                found.push((numbers, decode(tables::SNAPSHOT_BLOCK, value)?));
+            } else if of != label {
+                label = of;
+                let skip = [span.bucket, of, span.older, u64::MAX, u64::MAX, u64::MAX];
+                after = tables::number_key(&skip);
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Queues a block to be freed when no file refers to it and no session writes to it.

@@ -14,7 +14,7 @@ use ozone_proto::namespace::{
 };
 
 use crate::apply::Apply;
-use crate::block_refs::RefChange;
+use crate::block_refs::{Holder, RefChange};
 use crate::error::{OmError, Result};
 use crate::extents;
 use crate::namespace::ROW_VERSION;
@@ -109,7 +109,12 @@ pub struct Change {
 
 /// Changes the map of the file whose row is `row` (the caller stores the row).
 /// Returns by how many bytes the file's allocation grew.
-pub fn change(apply: &mut Apply<'_>, row: &mut InodeRow, change: Change) -> Result<i64> {
+pub fn change(
+    apply: &mut Apply<'_>,
+    holder: Holder,
+    row: &mut InodeRow,
+    change: Change,
+) -> Result<i64> {
     let before = row.allocated;
     let mut refs = RefChange::default();
     if row.extents_in_table {
@@ -124,7 +129,7 @@ pub fn change(apply: &mut Apply<'_>, row: &mut InodeRow, change: Change) -> Resu
         }
     }
     row.data_version = apply.index;
-    refs.write(apply, row.object_id)?;
+    refs.write(apply, holder, row.object_id)?;
     Ok(row.allocated as i64 - before as i64)
 }
 
@@ -246,6 +251,7 @@ fn existing_segments(apply: &Apply<'_>, object: u64, from: u64, to: u64) -> Resu
 /// The file's bytes stay what they are. Returns how many extents changed.
 pub fn fold(
     apply: &mut Apply<'_>,
+    holder: Holder,
     row: &mut InodeRow,
     block: &BlockSource,
     pieces: &[FoldPiece],
@@ -284,7 +290,7 @@ pub fn fold(
         changed = extents::rehome(&mut row.extents, moved);
         refs.enters(&row.extents);
     }
-    refs.write(apply, row.object_id)?;
+    refs.write(apply, holder, row.object_id)?;
     Ok(changed)
 }
 
@@ -293,7 +299,12 @@ fn segments_of(pieces: &[FoldPiece]) -> BTreeSet<u64> {
 }
 
 /// Gives up up to `limit` rows of a deleted file's map; true when nothing is left of it.
-pub fn give_up(apply: &mut Apply<'_>, row: &mut InodeRow, limit: usize) -> Result<bool> {
+pub fn give_up(
+    apply: &mut Apply<'_>,
+    holder: Holder,
+    row: &mut InodeRow,
+    limit: usize,
+) -> Result<bool> {
     let mut refs = RefChange::default();
     refs.leaves(&row.extents);
     row.extents.clear();
@@ -308,6 +319,6 @@ pub fn give_up(apply: &mut Apply<'_>, row: &mut InodeRow, limit: usize) -> Resul
             apply.delete(tables::EXTENT, &key);
         }
     }
-    refs.write(apply, row.object_id)?;
+    refs.write(apply, holder, row.object_id)?;
     Ok(done)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_common::clock::Clock;
+use ozone_common::rng::Rng;
 use ozone_proto::namespace::{DirRef, Keep, Replication, SessionRow};
 use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
 use ozone_raft::Group;
@@ -17,6 +18,7 @@ use crate::opens::Opens;
 use crate::removals::{Removal, Removals};
 use crate::room::Room;
 use crate::rows::{self, Rows};
+use crate::snapshots::{self, jobs::Jobs};
 use crate::state_machine::OmState;
 use crate::store::Store;
 use crate::{key_path, namespace, tables};
@@ -39,8 +41,14 @@ pub struct Leader {
     pub default_replication: Replication,
     /// Whether there is room for changes.
     pub room: Arc<Room>,
+    /// What may be done with snapshots.
+    pub snapshots: snapshots::Settings,
+    /// Differences of snapshots that were asked for.
+    pub diffs: Jobs,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
 }
 
 impl Leader {

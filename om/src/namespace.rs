@@ -12,6 +12,7 @@ use ozone_proto::om::Status;
 
 use crate::error::{OmError, Result, refuse};
 use crate::rows::Rows;
+use crate::snapshots;
 use crate::tables::{self, Table};
 
 /// Object id of `/`.
@@ -189,6 +190,7 @@ pub fn inside_volume(volume_id: u64) -> DirRef {
         volume_id,
         bucket_id: 0,
         parent_id: volume_id,
+        snapshot: 0,
     }
 }
 
@@ -199,6 +201,7 @@ pub fn bucket_root(row: &BucketRow) -> DirRef {
         volume_id: row.volume_id,
         bucket_id: id,
         parent_id: id,
+        snapshot: 0,
     }
 }
 
@@ -385,7 +388,21 @@ pub fn inode(dir: &DirRef, name: &[u8], row: InodeRow) -> Inode {
         r#ref: Some(place),
         row: Some(row),
         leased: false,
+        snapshot: 0,
     }
+}
+
+/// Refuses names that nothing new in the directory can have.
+pub fn check_new_name(dir: &DirRef, name: &[u8]) -> Result<()> {
+    check_name(name)?;
+    let in_root = dir.bucket_id != 0 && dir.parent_id == dir.bucket_id;
+    if in_root && name == snapshots::DIRECTORY.as_bytes() {
+        return Err(OmError::refused(
+            Status::InvalidKeyName,
+            "Cannot use the reserved name .snapshot at the root of a bucket",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses names that a directory entry cannot have.

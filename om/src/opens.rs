@@ -228,6 +228,7 @@ mod tests {
             volume_id: 2,
             bucket_id: 3,
             parent_id: 9,
+            snapshot: 0,
         };
         opens.moved(42, dir, b"new");
         let mut inode = InodeRef {

@@ -24,6 +24,11 @@ pub trait Rows {
         limit: usize,
     ) -> Result<Vec<Row>>;
 
+    /// Which snapshot's rows these are, 0 for those that are there now.
+    fn snapshot(&self) -> u64 {
+        0
+    }
+
     /// The row of `key`, decoded.
     fn get<M: Message + Default>(&self, table: Table, key: &[u8]) -> Result<Option<M>>
     where

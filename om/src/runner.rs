@@ -21,7 +21,7 @@ use crate::leader::{Leader, decode, session_of};
 use crate::leases::{Entered, Moment};
 use crate::reads::{self, Answer};
 use crate::state_machine::{call_of, client_of, response};
-use crate::{ops, services, touched};
+use crate::{differences, look_back, ops, services, touched};
 
 /// How often a name is looked up whose file is being removed each time.
 const LOOKS: u32 = 4;
@@ -70,6 +70,12 @@ impl Runner {
             return Err(self.not_leader());
         }
         self.check_session(request, body)?;
+        if ops::is_change(body) && look_back::is_past(body) {
+            return Err(look_back::read_only());
+        }
+        if let Some(reply) = Box::pin(self.answer_past(body)).await {
+            return Ok(response(request, Ok(reply?)));
+        }
         let entered = self.enter(body, session_of(request)).await?;
         if ops::is_change(body) {
             return self.change(request, &entered).await;
@@ -227,6 +233,26 @@ impl Runner {
         }
     }
 
+    /// Answers what is about snapshots; `None`: it is about what is there now.
+    async fn answer_past(&self, body: &Body) -> Option<Result<Reply>> {
+        if let Some(past) = look_back::past_of(body) {
+            return Some(self.look_back(body, past).await);
+        }
+        if !differences::is_about(body) {
+            return None;
+        }
+        if let Err(error) = self.leader.group.read_barrier().await {
+            return Some(Err(error.into()));
+        }
+        differences::answer(body, &self.leader).await
+    }
+
+    async fn look_back(&self, body: &Body, past: look_back::Past) -> Result<Reply> {
+        self.leader.group.read_barrier().await?;
+        let answer = look_back::answer(body, past, &self.leader).await?;
+        self.complete(body, answer).await
+    }
+
     async fn look(&self, body: &Body) -> Result<Reply> {
         let mut asked = body.clone();
         match &mut asked {
@@ -238,19 +264,26 @@ impl Runner {
             }
             _ => {}
         }
-        let fresh = matches!(&asked, Body::GetExtents(r) if r.fresh_locations);
-        let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
-        match self
+        let answer = self
             .leader
             .read(move |store| reads::answer(&asked, &store.view()))
-            .await?
-        {
+            .await?;
+        self.complete(body, answer).await
+    }
+
+    /// Adds to an answer of the rows what only the leader knows.
+    async fn complete(&self, asked: &Body, answer: Answer) -> Result<Reply> {
+        match answer {
             Answer::Done(reply) => Ok(*reply),
             Answer::Extents(mut found) => {
+                let fresh = matches!(asked, Body::GetExtents(r) if r.fresh_locations);
                 found.locations = self.leader.blocks.locate(&found.extents, fresh).await?;
                 Ok(Reply::GetExtents(*found))
             }
-            Answer::Key(key) => self.complete_key(*key, is_lookup).await,
+            Answer::Key(key) => {
+                let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
+                self.complete_key(*key, is_lookup).await
+            }
         }
     }
 

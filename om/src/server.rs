@@ -26,7 +26,7 @@ use ozone_security::identity::Role;
 use tonic::service::Routes;
 use uuid::Uuid;
 
-use crate::background::{Fold, OpenKeys, Reclaim, SessionWatch};
+use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -41,6 +41,7 @@ use crate::runner::Runner;
 use crate::security::enrolment;
 use crate::service::OmService;
 use crate::services::Services;
+use crate::snapshots::{self, jobs::Jobs};
 use crate::state_machine::OmState;
 use crate::tokens::{KeyRefresh, Tokens};
 
@@ -189,6 +190,26 @@ fn default_replication(config: &Config) -> Result<Replication> {
     })
 }
 
+fn number<T: TryFrom<u64>>(config: &Config, key: &str) -> Result<T> {
+    let value = config.get_int(key).map_err(start)?;
+    T::try_from(value).map_err(|_| {
+        let source = config.source(key);
+        OmError::Start(format!(
+            "{source}: {key} is {value}: a smaller number would be right"
+        ))
+    })
+}
+
+fn snapshot_settings(config: &Config) -> Result<snapshots::Settings> {
+    let switch = |key| config.get_bool(key).map_err(start);
+    Ok(snapshots::Settings {
+        enabled: switch("ozone.filesystem.snapshot.enabled")?,
+        limit: number(config, "ozone.om.fs.snapshot.max.limit")?,
+        rename_allowed: switch("ozone.om.snapshot.rename.allowed")?,
+        diff_page: number(config, "ozone.om.snapshot.diff.max.page.size")?,
+    })
+}
+
 impl OmServer {
     /// Starts an OM on directories that were initialised.
     pub async fn start(options: OmOptions) -> Result<Self> {
@@ -196,9 +217,10 @@ impl OmServer {
         check_config(&options.config)?;
         let layout = Layout::from_config(&options.config)?;
         let (disk, reading) = (options.disk.clone(), layout.clone());
+        let open_snapshots = number(&options.config, "ozone.om.snapshot.cache.max.size")?;
         let opened = blocking(move || {
             let version = reading.version(&*disk)?;
-            Ok((version, OmState::open(&reading.data)?))
+            Ok((version, OmState::open(&reading.data, open_snapshots)?))
         });
         let (version, state) = opened.await?;
         let (state, disk) = (Arc::new(state), options.disk.clone());
@@ -239,7 +261,10 @@ impl OmServer {
             leases: Leases::new(options.clock.clone()),
             default_replication: default_replication(&options.config)?,
             room: Arc::default(),
+            snapshots: snapshot_settings(&options.config)?,
+            diffs: Jobs::default(),
             clock: options.clock.clone(),
+            rng: options.rng.clone(),
         });
         let address = options
             .config
@@ -330,6 +355,10 @@ fn background(
         runner: runner.clone(),
         interval,
         grace: duration("ozone.om.freed.block.grace")?,
+    });
+    workers.spawn(ReclaimSnapshots {
+        runner: runner.clone(),
+        interval: duration("ozone.snapshot.deleting.service.interval")?,
     });
     workers.spawn(OpenKeys {
         runner: runner.clone(),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ozone_kv::WriteTarget;
+use ozone_proto::namespace::SnapshotRow;
 use ozone_proto::om::om_request::Body;
-use ozone_proto::om::{OmRequest, OmResponse, Status};
+use ozone_proto::om::{OmRequest, OmResponse, Status, Type};
 use ozone_raft::{ApplyBatch, Command, StateMachine, StateMachineError};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
@@ -20,6 +21,8 @@ use crate::error::{OmError, Result};
 use crate::leader::session_of;
 use crate::ops;
 use crate::replies::{Call, Replies};
+use crate::rows::Rows;
+use crate::snapshots::{self, checkpoints::Checkpoints};
 use crate::store::{self, Store};
 use crate::tables;
 
@@ -32,14 +35,20 @@ pub struct OmState {
     store: RwLock<Option<Arc<Store>>>,
     dir: PathBuf,
     replies: Mutex<Replies>,
+    /// What snapshots hold.
+    pub checkpoints: Checkpoints,
 }
 
 impl OmState {
-    /// Opens the database `om.db` in `dir`.
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// Opens the database `om.db` in `dir`, with at most `checkpoints` of its snapshots open at a time.
+    pub fn open(dir: &Path, checkpoints: usize) -> Result<Self> {
         let store = Arc::new(Store::open(dir)?);
         let replies = Replies::load(&*store)?;
+        let checkpoints = Checkpoints::new(&dir.join(store::NAME), checkpoints);
+        complete_last_snapshot(&store, &checkpoints)?;
+        checkpoints.sweep(&snapshots::kept(&*store)?)?;
         Ok(Self {
+            checkpoints,
             store: RwLock::new(Some(store)),
             dir: dir.to_owned(),
             replies: Mutex::new(replies),
@@ -70,9 +79,57 @@ impl OmState {
             tables::POSITION_KEY.to_vec(),
             position.to_vec(),
         );
+        if let Some(last) = commands.last() {
+            let index = last.index.to_be_bytes().to_vec();
+            let key = tables::LAST_COMMAND_KEY.to_vec();
+            rows.put(tables::TRANSACTION_INFO.0, key, index);
+        }
         store.write(rows)?;
+        if commands.last().is_some_and(is_about_checkpoints) {
+            complete_last_snapshot(&store, &self.checkpoints)?;
+            self.forget_reclaimed(&store)?;
+        }
         Ok(answers)
     }
+
+    /// Removes the checkpoints of snapshots that are gone, once that is durable: a crash in between must
+    /// not bring a snapshot back without its checkpoint.
+    fn forget_reclaimed(&self, store: &Store) -> Result<()> {
+        let kept = snapshots::kept(store)?;
+        if self.checkpoints.has_others(&kept)? {
+            store.flush()?;
+            self.checkpoints.sweep(&kept)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether checkpoints are made or removed when the command has been applied.
+fn is_about_checkpoints(command: &Command) -> bool {
+    // Decodes nothing but the type: this is asked about every command.
+    let kind = OnlyType::decode(command.data.clone());
+    kind.is_ok_and(|kind| {
+        kind.cmd_type == i32::from(Type::CreateSnapshot)
+            || kind.cmd_type == i32::from(Type::ReclaimSnapshot)
+    })
+}
+
+/// The first field of a request; others are skipped.
+#[derive(Clone, PartialEq, Message)]
+struct OnlyType {
+    #[prost(int32, required, tag = "1")]
+    cmd_type: i32,
+}
+
+/// Makes the checkpoint of the last snapshot, if it is missing and nothing was applied since.
+fn complete_last_snapshot(store: &Store, checkpoints: &Checkpoints) -> Result<()> {
+    let last = store.get::<SnapshotRow>(tables::META, tables::LAST_SNAPSHOT_KEY)?;
+    let Some(row) = last else { return Ok(()) };
+    let command = store.get_raw(tables::TRANSACTION_INFO, tables::LAST_COMMAND_KEY)?;
+    if command.as_deref() != Some(&row.index.to_be_bytes()) || checkpoints.has(&row)? {
+        return Ok(());
+    }
+    checkpoints.make(&store.db, &row)
 }
 
 /// The client that makes a request, empty for the OM's own.
@@ -184,22 +241,28 @@ impl StateMachine for OmState {
             .map_err(fault)
     }
 
+    fn ends_batch(&self, command: &Command) -> bool {
+        is_about_checkpoints(command)
+    }
+
     fn flush(&self) -> Result<(), StateMachineError> {
         self.store().and_then(|s| s.flush()).map_err(fault)
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<(), StateMachineError> {
         self.store()
-            .and_then(|s| s.checkpoint(&dir.join("om.db")))
+            .and_then(|s| s.checkpoint(&dir.join(store::NAME)))
+            .and_then(|()| self.checkpoints.copy_to(&dir.join(store::NAME)))
             .map_err(fault)
     }
 
     fn restore(&self, dir: &Path) -> Result<(), StateMachineError> {
         let mut slot = self.store.write();
+        self.checkpoints.close();
         if let Some(old) = slot.take() {
             old.close();
         }
-        store::swap_in(&self.dir, &dir.join("om.db")).map_err(fault)?;
+        store::swap_in(&self.dir, &dir.join(store::NAME)).map_err(fault)?;
         let fresh = Store::open(&self.dir).map_err(fault)?;
         *self.replies.lock() = Replies::load(&fresh).map_err(fault)?;
         *slot = Some(Arc::new(fresh));

@@ -15,7 +15,7 @@ use crate::rows::{Row, Rows};
 use crate::tables::{self, Table};
 
 /// Directory of the database.
-const NAME: &str = "om.db";
+pub(crate) const NAME: &str = "om.db";
 
 /// Tables whose rows are written, read in order and deleted.
 const QUEUES: &[Table] = &[
@@ -24,6 +24,8 @@ const QUEUES: &[Table] = &[
     tables::FREED_BLOCK,
     tables::REPLY,
     tables::FOLD,
+    tables::SNAPSHOT_BLOCK,
+    tables::CHANGE_LOG,
 ];
 
 /// Between looks at whether readers are done with a database that is to be closed.
@@ -35,7 +37,8 @@ pub struct Store {
     pub db: Arc<Db>,
 }
 
-fn specs() -> Vec<TableSpec> {
+/// What the tables are for.
+pub(crate) fn specs() -> Vec<TableSpec> {
     let spec = |t: &Table| match QUEUES.contains(t) {
         true => TableSpec::queue(t.0),
         false => TableSpec::lookup(t.0),

@@ -46,8 +46,22 @@ tables! {
     INLINE = "inlineTable";
     /// 0, due time in ms, object id (8 bytes each, big endian) -> empty; and 1, object id -> FoldRow
     FOLD = "inlineFoldTable";
-    /// container, local id, object id (8 bytes each, big endian) -> BlockRefRow
+    /// container, local id, object id (8 bytes each, big endian) -> BlockRefRow; and where only
+    /// snapshots still see the reference, its birth after these -> empty
     BLOCK_REF = "blockRefTable";
+    /// `/<volume>/<bucket>/<snapshot>` -> SnapshotRow
+    SNAPSHOT_INFO = "snapshotInfoTable";
+    /// bucket id, 2^64-1 - index (8 bytes each, big endian) -> the key in snapshotInfoTable: newest first
+    SNAPSHOT = "snapshotIndexTable";
+    /// bucket id, index (8 bytes each, big endian) -> SnapshotRow of a deleted snapshot
+    SNAPSHOT_DELETED = "snapshotDeletedTable";
+    /// bucket id, index of the newest snapshot that sees it, birth, container, local id, object id
+    /// (8 bytes each, big endian) -> empty: what only snapshots still refer to
+    SNAPSHOT_BLOCK = "snapshotBlockTable";
+    /// bucket id, index of a command (8 bytes each, big endian), then what it changed -> empty
+    CHANGE_LOG = "changeLogTable";
+    /// object id, directory id (8 bytes each, big endian), name -> empty: the names in inodeTable's rows
+    LINK = "linkTable";
     /// session, container, local id (8 bytes each, big endian) -> OpenBlockRow; and once more under
     /// session 0, to be found by block
     OPEN_BLOCK = "openBlockTable";
@@ -71,6 +85,11 @@ pub const POSITION_KEY: &[u8] = b"#TRANSACTIONINFO";
 pub const NEXT_ID_KEY: &[u8] = b"#NEXTOBJECTID";
 /// Key of the root directory's row in [`META`].
 pub const ROOT_KEY: &[u8] = b"#ROOT";
+
+/// Key in [`TRANSACTION_INFO`] of the index of the last command.
+pub const LAST_COMMAND_KEY: &[u8] = b"#LASTCOMMAND";
+/// Key in [`META`] of the row of the snapshot that was made last.
+pub const LAST_SNAPSHOT_KEY: &[u8] = b"#LASTSNAPSHOT";
 
 /// Key of a volume, by name.
 pub fn volume_key(volume: &str) -> Vec<u8> {
@@ -107,6 +126,36 @@ pub fn child_key(volume: u64, bucket: u64, parent: u64, name: &[u8]) -> Vec<u8> 
     let mut key = children_prefix(volume, bucket, parent);
     key.extend_from_slice(name);
     key
+}
+
+/// The bucket in a key of [`id_key`].
+pub fn bucket_of_id_key(key: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(key).ok()?;
+    text.split('/').nth(2)?.parse().ok()
+}
+
+/// What [`child_key`] was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildKey<'k> {
+    /// The bucket.
+    pub bucket: u64,
+    /// The directory.
+    pub parent: u64,
+    /// The name in it.
+    pub name: &'k [u8],
+}
+
+/// Takes a key of [`child_key`] apart.
+pub fn parse_child_key(key: &[u8]) -> Option<ChildKey<'_>> {
+    let mut parts = key.strip_prefix(b"/")?.splitn(4, |byte| *byte == b'/');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+    let (_volume, bucket, parent): (u64, u64, u64) = (number()?, number()?, number()?);
+    let name = parts.next()?;
+    Some(ChildKey {
+        bucket,
+        parent,
+        name,
+    })
 }
 
 /// Big-endian key of numbers.

@@ -147,6 +147,7 @@ fn by_name(body: &Body) -> Vec<Named> {
         Body::ListKeysRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
         Body::InfoBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
         Body::DeleteBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
+        Body::CreateSnapshotRequest(r) => Some(bucket(r.volume_name(), r.bucket_name())),
         Body::ListBucketsRequest(r) => Some(Named::List(r.clone())),
         _ => None,
     };
@@ -204,6 +205,7 @@ mod tests {
         volume_id: 2,
         bucket_id: 0,
         parent_id: 2,
+        snapshot: 0,
     };
 
     fn dir(bucket: u64) -> Option<DirRef> {
@@ -211,6 +213,7 @@ mod tests {
             volume_id: 2,
             bucket_id: bucket,
             parent_id: 9,
+            snapshot: 0,
         })
     }
 

@@ -4,10 +4,11 @@
 use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, Keep, OrphanRow};
 
 use crate::apply::Apply;
+use crate::block_refs::Holder;
 use crate::error::Result;
 use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
 use crate::rows::Rows;
-use crate::tables;
+use crate::{links, tables};
 
 /// Takes the name `name` in `dir` from the inode `found` (not a directory) and returns the inode's
 /// row as it is now. With its last name gone, the inode goes to be reclaimed, or stays for the
@@ -34,6 +35,9 @@ pub fn drop_name(
     );
     apply.name_changed(dir, name);
     let mut row = found.row;
+    if is_shared(&found.slot) {
+        links::remove(apply, row.object_id, dir.parent_id, name);
+    }
     apply.inode_changed(row.object_id);
     row.nlink = row.nlink.saturating_sub(1);
     row.ctime_ns = apply.time_ns;
@@ -43,19 +47,22 @@ pub fn drop_name(
         return Ok(row);
     }
     apply.account(dir, -1, -replicated(&row, row.allocated as i64))?;
+    let mut death = apply.removed;
     if let Slot::Row {
         table: tables::INODE,
         key,
     } = &found.slot
     {
         apply.delete(tables::INODE, key);
+        // Another of its names may have gone later than the directory that this one was in.
+        death = death.max(row.update_id);
     }
     let keep_for = match keep.filter(|keep| keep.object_id == row.object_id) {
         Some(keep) => keep.sessions.clone(),
         None => all_sessions(apply)?,
     };
     if keep_for.is_empty() {
-        reclaim(apply, volume, bucket, row.clone());
+        reclaim(apply, volume, bucket, row.clone(), death);
         return Ok(row);
     }
     apply.inode_gone(row.object_id);
@@ -65,6 +72,7 @@ pub fn drop_name(
         bucket_id: bucket,
         inode: Some(row.clone()),
         sessions: keep_for.clone(),
+        death,
     };
     let key = tables::id_key(volume, bucket, row.object_id);
     apply.put(tables::ORPHAN, &key, &orphan);
@@ -97,8 +105,33 @@ pub fn session_orphan_key(session: u64, object: u64) -> Vec<u8> {
     tables::number_key(&[session, object])
 }
 
-/// Queues an inode without a name for the background to take apart.
-pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow) {
+/// Whether the inode's row is not its name's.
+fn is_shared(slot: &Slot) -> bool {
+    matches!(
+        slot,
+        Slot::Row {
+            table: tables::INODE,
+            ..
+        }
+    )
+}
+
+/// Which file `slot` is, as far as snapshots see it.
+pub fn holder(apply: &Apply<'_>, dir: &DirRef, slot: &Slot) -> Result<Holder> {
+    let until = match slot {
+        Slot::Orphan(key) => {
+            let orphan: Option<OrphanRow> = apply.get(tables::ORPHAN, key)?;
+            orphan.map_or(apply.index, |orphan| orphan.death)
+        }
+        _ => apply.index,
+    };
+    let bucket = dir.bucket_id;
+    Ok(Holder { bucket, until })
+}
+
+/// Queues an inode without a name for the background to take apart. Snapshots made after the command
+/// `death` do not show it.
+pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow, death: u64) {
     let key = tables::id_key(volume, bucket, row.object_id);
     let table = match namespace::kind(&row) {
         InodeKind::Directory => tables::DELETED_DIRECTORY,
@@ -110,6 +143,7 @@ pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow) {
         bucket_id: bucket,
         inode: Some(row),
         deleted_ms: apply.time_ms(),
+        death,
     };
     apply.put(table, &key, &deleted);
 }
@@ -132,7 +166,7 @@ pub fn release_orphan(apply: &mut Apply<'_>, session: u64, object: u64) -> Resul
     }
     apply.delete(tables::ORPHAN, &key);
     if let Some(row) = orphan.inode {
-        reclaim(apply, orphan.volume_id, orphan.bucket_id, row);
+        reclaim(apply, orphan.volume_id, orphan.bucket_id, row, orphan.death);
     }
     Ok(())
 }

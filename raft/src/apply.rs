@@ -277,7 +277,9 @@ impl RaftStateMachine<Types> for Adapter {
         while let Some(entry) = entries.try_next().await? {
             bytes_in += batch.push(entry);
             entries_in += 1;
-            if entries_in >= BATCH_COMMANDS || bytes_in >= BATCH_BYTES {
+            let ends = |last| self.0.machine.ends_batch(last);
+            let is_full = entries_in >= BATCH_COMMANDS || bytes_in >= BATCH_BYTES;
+            if is_full || batch.commands.last().is_some_and(ends) {
                 let next = Batch::after(batch.position.clone());
                 self.apply_batch(std::mem::replace(&mut batch, next))
                     .await?;

@@ -67,6 +67,12 @@ pub trait StateMachine: Send + Sync + 'static {
     /// depends on nothing but the state and the commands.
     fn apply(&self, batch: ApplyBatch<'_>) -> Result<Vec<Bytes>, StateMachineError>;
 
+    /// Whether nothing that follows `command` may be applied in one write with it: the machine does
+    /// something with the state as it is right after this command.
+    fn ends_batch(&self, _command: &Command) -> bool {
+        false
+    }
+
     /// Everything applied so far is durable when this returns. The log may then forget it.
     fn flush(&self) -> Result<(), StateMachineError>;
 

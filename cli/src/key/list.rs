@@ -25,6 +25,8 @@ pub(crate) struct List {
 struct Walk<'a> {
     objects: &'a Objects,
     options: &'a ListOptions,
+    /// What all keys begin with: a snapshot.
+    within: String,
     /// Keys that may still be printed.
     left: u64,
     /// Whether there are keys beyond them.
@@ -35,11 +37,12 @@ struct Walk<'a> {
 impl List {
     pub(crate) async fn run(self, shell: &Shell<'_>) -> Result<()> {
         let address = Address::parse(&self.uri)?;
-        let (volume, bucket) = address.volume_or_bucket()?;
+        let (volume, bucket, within) = address.listable()?;
         let limit = self.options.limit()?;
         let mut walk = Walk {
             objects: shell.client(&address).await?.objects(),
             options: &self.options,
+            within,
             left: limit,
             truncated: false,
             listing: Listing::default(),
@@ -80,10 +83,13 @@ impl Walk<'_> {
 
     /// With nothing left to print, only looks whether there is a key.
     async fn bucket(&mut self, volume: &str, bucket: &str) -> Result<()> {
-        let mut start = self.options.start.clone();
+        let mut start = match self.options.start.as_str() {
+            "" => String::new(),
+            start => format!("{}{start}", self.within),
+        };
         loop {
             let page = Page {
-                prefix: self.options.prefix.clone(),
+                prefix: format!("{}{}", self.within, self.options.prefix),
                 start,
                 limit: self.left.clamp(1, PAGE) as u32,
             };

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod keys;
+mod snapshots;
 mod volumes;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::{ClientError, OwnSession, Result};
 
 pub use buckets::NewBucket;
 pub use keys::{KeyName, NewKey};
+pub use snapshots::{BucketName, DiffPage, SnapshotPair};
 
 /// The object interface for one caller. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -33,6 +33,7 @@ pub(crate) const DIR: DirRef = DirRef {
     volume_id: 2,
     bucket_id: 3,
     parent_id: 3,
+    snapshot: 0,
 };
 const FILE: u64 = 10;
 

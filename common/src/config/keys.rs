@@ -150,9 +150,11 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.om.user.max.volume", "1024", Kind::Int, "Most volumes of one owner.").unused(),
     KeySpec::new("ozone.om.volume.listall.allowed", "true", Kind::Bool, "Whether any user may list all volumes.").unused(),
     KeySpec::new("ozone.om.namespace.s3.strict", "true", Kind::Bool, "Whether volume and bucket names must be valid host names (no underscore).").unused(),
-    KeySpec::new("ozone.om.fs.snapshot.max.limit", "10000", Kind::Int, "Most snapshots in a cluster.").unused(),
-    KeySpec::new("ozone.om.snapshot.cache.max.size", "10", Kind::Int, "Most snapshot databases kept open at a time.").unused(),
-    KeySpec::new("ozone.filesystem.snapshot.enabled", "true", Kind::Bool, "Whether bucket snapshots may be taken.").unused(),
+    KeySpec::new("ozone.om.fs.snapshot.max.limit", "10000", Kind::Int, "Most snapshots in a cluster."),
+    KeySpec::new("ozone.om.snapshot.cache.max.size", "10", Kind::Int, "Most snapshot databases kept open at a time."),
+    KeySpec::new("ozone.om.snapshot.rename.allowed", "false", Kind::Bool, "Whether a snapshot may get another name."),
+    KeySpec::new("ozone.om.snapshot.diff.max.page.size", "5000", Kind::Int, "Most entries in one page of a snapshot difference."),
+    KeySpec::new("ozone.filesystem.snapshot.enabled", "true", Kind::Bool, "Whether bucket snapshots may be taken."),
     KeySpec::new("ozone.default.bucket.layout", "FILE_SYSTEM_OPTIMIZED", Kind::Choice(&["FILE_SYSTEM_OPTIMIZED", "OBJECT_STORE"]), "Layout of a bucket that is created without one.").unused(),
     KeySpec::new("ozone.key.preallocation.max.blocks", "64", Kind::Int, "Most blocks allocated when a key is opened.").unused(),
     KeySpec::new("ozone.key.deleting.limit.per.task", "50000", Kind::Int, "Most deleted keys handled in one round.").unused(),
@@ -160,7 +162,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.block.deleting.service.interval", "1m", Kind::Duration, "How often freed blocks are handed to the datanodes and deleted there."),
     KeySpec::new("ozone.om.freed.block.grace", "60s", Kind::Duration, "How long a freed block is kept for readers that still know its place."),
     KeySpec::new("ozone.directory.deleting.service.interval", "1m", Kind::Duration, "How often deleted directories are taken apart.").unused(),
-    KeySpec::new("ozone.snapshot.deleting.service.interval", "30s", Kind::Duration, "How often deleted snapshots are reclaimed.").unused(),
+    KeySpec::new("ozone.snapshot.deleting.service.interval", "30s", Kind::Duration, "How often deleted snapshots are reclaimed."),
 
     // The SCM.
     KeySpec::new("ozone.scm.names", "", Kind::List, "Hosts of the SCMs, for clusters without a service id."),

@@ -93,6 +93,7 @@ impl InodeTable {
                     r#ref: None,
                     row: Some(row),
                     leased,
+                    snapshot: 0,
                 };
                 inode.heard(heard, asked);
                 let mut node = inode.node.lock();

@@ -11,6 +11,7 @@ const BUCKET: wire::DirRef = wire::DirRef {
     volume_id: 2,
     bucket_id: 3,
     parent_id: 3,
+    snapshot: 0,
 };
 
 fn table() -> InodeTable {

@@ -83,6 +83,7 @@ impl Vfs {
             }),
             row: Some(new_row(&request, time_ns)),
             leased: true,
+            snapshot: 0,
         };
         let directory = request.kind() == InodeKind::Directory;
         let known = self.looked(parent, &request.name, found, asked)?;

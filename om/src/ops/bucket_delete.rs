@@ -6,7 +6,7 @@ use super::bucket_create::count_bucket;
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::namespace;
-use crate::tables;
+use crate::{snapshots, tables};
 
 /// Applies the request.
 pub fn apply(request: &DeleteBucketRequest, apply: &mut Apply<'_>) -> Result<DeleteBucketResponse> {
@@ -24,6 +24,12 @@ pub fn delete(apply: &mut Apply<'_>, volume_name: &str, name: &str) -> Result<()
         ));
     }
     let id = bucket.inode.map_or(0, |i| i.object_id);
+    if snapshots::any(apply, id)? {
+        return Err(OmError::refused(
+            Status::ContainsSnapshot,
+            format!("Bucket {name} can't be deleted when it has snapshots: delete them first"),
+        ));
+    }
     apply.delete(tables::BUCKET, &tables::bucket_key(volume_name, name));
     apply.delete(
         tables::BUCKET_ID,

@@ -11,7 +11,7 @@ use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
 use crate::namespace::{self, Slot};
 use crate::rows::Rows;
-use crate::unlink::replicated;
+use crate::unlink::{self, replicated};
 use crate::{block_refs, fold_queue, tables};
 
 /// Bytes that one commit may carry inline.
@@ -48,7 +48,8 @@ pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitRes
         .iter()
         .map(|h| (h.offset, h.offset.saturating_add(h.length)))
         .collect();
-    let grown = file_map::change(apply, &mut row, Change { holes, extents })?;
+    let holder = unlink::holder(apply, dir, &found.slot)?;
+    let grown = file_map::change(apply, holder, &mut row, Change { holes, extents })?;
     if !matches!(found.slot, Slot::Orphan(_)) {
         apply.account(dir, 0, replicated(&row, grown))?;
     }

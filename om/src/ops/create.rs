@@ -17,7 +17,7 @@ const SETGID: u32 = 0o2000;
 /// Applies the request.
 pub fn apply(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<CreateResponse> {
     let dir = *namespace::dir_of(request.dir.as_ref())?;
-    namespace::check_name(&request.name)?;
+    namespace::check_new_name(&dir, &request.name)?;
     let parent = namespace::directory(apply, &dir)?.row;
     if let Some(found) = namespace::child(apply, &dir, &request.name)? {
         return existing(request, &dir, found.row, parent);

@@ -9,7 +9,7 @@ use ozone_proto::namespace::{BlockSource, FoldFile, FoldRequest, FoldResponse, I
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::rows::Rows;
-use crate::{block_refs, file_map, fold_queue, namespace, tables};
+use crate::{block_refs, file_map, fold_queue, namespace, tables, unlink};
 
 /// Applies the request.
 pub fn apply(request: &FoldRequest, apply: &mut Apply<'_>) -> Result<FoldResponse> {
@@ -55,7 +55,9 @@ fn fold_file(apply: &mut Apply<'_>, block: &BlockSource, file: &FoldFile) -> Res
         }
     };
     let mut row = found.row;
-    let folded = file_map::fold(apply, &mut row, block, &file.pieces)?;
+    let dir = *namespace::dir_of(place.dir.as_ref())?;
+    let holder = unlink::holder(apply, &dir, &found.slot)?;
+    let folded = file_map::fold(apply, holder, &mut row, block, &file.pieces)?;
     if folded > 0 {
         apply.store_unchanged(&found.slot, row)?;
     }

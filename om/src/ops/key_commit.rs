@@ -9,6 +9,7 @@ use ozone_proto::om::{CommitKeyRequest, CommitKeyResponse, KeyArgs, KeyLocation,
 use super::create::{Attributes, enter, fresh};
 use super::key_create::check_place;
 use crate::apply::Apply;
+use crate::block_refs::Holder;
 use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
 use crate::key_path;
@@ -37,7 +38,12 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
     let root = namespace::bucket_root(&bucket);
     let path = key_path::split(&args.key_name)?;
     check_place(apply, &root, &path)?;
-    let mut row = content(args, opened.inode.unwrap_or_default(), apply)?;
+    let mut row = content(
+        args,
+        opened.inode.unwrap_or_default(),
+        root.bucket_id,
+        apply,
+    )?;
     let dir = make_parents(apply, &root, &path, args)?;
     let name = path[path.len() - 1];
     if let Some(old) = namespace::child(apply, &dir, name)? {
@@ -53,7 +59,12 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
 }
 
 /// The inode of the committed key.
-fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<InodeRow> {
+fn content(
+    args: &KeyArgs,
+    opened: InodeRow,
+    bucket: u64,
+    apply: &mut Apply<'_>,
+) -> Result<InodeRow> {
     let mut row = InodeRow {
         version: namespace::ROW_VERSION,
         update_id: apply.index,
@@ -81,8 +92,13 @@ fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<In
             row.size
         )));
     }
+    let holder = Holder {
+        bucket,
+        until: apply.index,
+    };
     file_map::change(
         apply,
+        holder,
         &mut row,
         Change {
             holes: Vec::new(),

@@ -37,7 +37,8 @@ pub fn apply(request: &DeleteKeyRequest, apply: &mut Apply<'_>) -> Result<Delete
     }
     take_directory(apply, &dir, name, dir.volume_id, dir.bucket_id, id)?;
     if !empty {
-        unlink::reclaim(apply, dir.volume_id, dir.bucket_id, found.row);
+        let death = apply.index;
+        unlink::reclaim(apply, dir.volume_id, dir.bucket_id, found.row, death);
     }
     Ok(DeleteKeyResponse::default())
 }

@@ -7,7 +7,7 @@ use ozone_proto::om::Status;
 use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, ROW_VERSION, Slot};
-use crate::tables;
+use crate::{links, tables};
 
 /// As on ext4.
 const MAX_LINKS: u32 = 65_000;
@@ -16,7 +16,7 @@ const MAX_LINKS: u32 = 65_000;
 pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkResponse> {
     let (source, from) = namespace::ref_of(request.source.as_ref())?;
     let dir = *namespace::dir_of(request.dir.as_ref())?;
-    namespace::check_name(&request.name)?;
+    namespace::check_new_name(&dir, &request.name)?;
     if (from.volume_id, from.bucket_id) != (dir.volume_id, dir.bucket_id) || dir.bucket_id == 0 {
         return Err(OmError::refused(
             Status::CrossDevice,
@@ -55,7 +55,14 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
         Slot::Row {
             table: tables::FILE,
             key,
-        } => apply.put(tables::FILE, key, &name_row),
+        } => {
+            apply.put(tables::FILE, key, &name_row);
+            if let Some(first) = tables::parse_child_key(key) {
+                links::add(apply, row.object_id, first.parent, first.name);
+                // From now on it is one name among several, which may go without a word.
+                apply.place_changed(first.bucket, first.parent, first.name);
+            }
+        }
         Slot::Row {
             table: tables::INODE,
             ..
@@ -72,6 +79,7 @@ pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkRespons
     )?;
     let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, &request.name);
     apply.put(tables::FILE, &key, &name_row);
+    links::add(apply, row.object_id, dir.parent_id, &request.name);
     apply.name_changed(&dir, &request.name);
     apply.account(&dir, 1, 0)?;
     let parent = apply.touch_directory(&dir, 0)?;

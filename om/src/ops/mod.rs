@@ -17,6 +17,10 @@ pub mod purge;
 pub mod rename;
 pub mod session;
 pub mod set_attr;
+pub mod snapshot_create;
+pub mod snapshot_delete;
+pub mod snapshot_reclaim;
+pub mod snapshot_rename;
 pub mod unlink;
 pub mod volume_create;
 pub mod volume_delete;
@@ -52,13 +56,21 @@ pub fn is_change(body: &Body) -> bool {
             | Body::StatFs(_)
             | Body::KeepAlive(_)
             | Body::RenewLeases(_)
+            | Body::ListSnapshotRequest(_)
+            | Body::SnapshotInfoRequest(_)
+            | Body::SnapshotDiffRequest(_)
+            | Body::SubmitSnapshotDiffRequest(_)
+            | Body::ListSnapshotDiffJobRequest(_)
+            | Body::CancelSnapshotDiffRequest(_)
     )
 }
 
 /// Whether only the OM itself may send the request.
 pub fn is_internal(body: &Body) -> bool {
-    matches!(body, Body::DropOrphans(_) | Body::Purge(_) | Body::Fold(_))
-        || matches!(body, Body::CloseSession(close) if close.expired)
+    matches!(
+        body,
+        Body::DropOrphans(_) | Body::Purge(_) | Body::Fold(_) | Body::ReclaimSnapshot(_)
+    ) || matches!(body, Body::CloseSession(close) if close.expired)
 }
 
 /// Leader: decides, for a request of `session`, what apply must not (who has a file open, which blocks are free).
@@ -99,6 +111,8 @@ async fn prepare_in_place(body: &mut Body, leader: &Leader) -> Result<()> {
     match body {
         Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await?,
         Body::Batch(r) => batch::prepare(r, leader),
+        Body::CreateSnapshotRequest(r) => snapshot_create::prepare(r, leader).await?,
+        Body::RenameSnapshotRequest(_) => snapshot_rename::prepare(leader)?,
         Body::Commit(r) => leader.opens.correct(r.r#ref.as_mut()),
         Body::SetAttr(r) => leader.opens.correct(r.r#ref.as_mut()),
         _ => {}
@@ -144,6 +158,16 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::Fold(r) => fold::apply(r, ctx).map(Reply::Fold),
         Body::ReserveIds(r) => session::reserve_ids(r, ctx).map(Reply::ReserveIds),
         Body::ReleaseBlocks(r) => session::release_blocks(r, ctx).map(Reply::ReleaseBlocks),
+        Body::CreateSnapshotRequest(r) => {
+            snapshot_create::apply(r, ctx).map(Reply::CreateSnapshotResponse)
+        }
+        Body::DeleteSnapshotRequest(r) => {
+            snapshot_delete::apply(r, ctx).map(Reply::DeleteSnapshotResponse)
+        }
+        Body::RenameSnapshotRequest(r) => {
+            snapshot_rename::apply(r, ctx).map(Reply::RenameSnapshotResponse)
+        }
+        Body::ReclaimSnapshot(r) => snapshot_reclaim::apply(r, ctx).map(Reply::ReclaimSnapshot),
         _ => Err(refuse::invalid(
             "the request cannot be applied: it changes nothing, or is not served yet",
         )),

@@ -5,6 +5,7 @@
 use ozone_proto::namespace::{DeletedRow, DirRef, InodeRow, Keep, PurgeRequest, PurgeResponse};
 
 use crate::apply::Apply;
+use crate::block_refs::Holder;
 use crate::error::Result;
 use crate::rows::{Rows, decode};
 use crate::{file_map, namespace, tables, unlink};
@@ -48,7 +49,11 @@ fn give_up(apply: &mut Apply<'_>, key: &[u8], left: &mut usize) -> Result<()> {
     };
     *left = left.saturating_sub(1);
     let mut row = deleted.inode.take().unwrap_or_default();
-    if file_map::give_up(apply, &mut row, (*left).max(1))? {
+    let holder = Holder {
+        bucket: deleted.bucket_id,
+        until: death_of(&deleted, apply),
+    };
+    if file_map::give_up(apply, holder, &mut row, (*left).max(1))? {
         apply.delete(tables::DELETED, key);
     } else {
         *left = 0;
@@ -56,6 +61,14 @@ fn give_up(apply: &mut Apply<'_>, key: &[u8], left: &mut usize) -> Result<()> {
         apply.put(tables::DELETED, key, &deleted);
     }
     Ok(())
+}
+
+/// The command from which on snapshots do not show it; rows that are older than snapshots lack it.
+fn death_of(deleted: &DeletedRow, apply: &Apply<'_>) -> u64 {
+    match deleted.death {
+        0 => apply.index,
+        death => death,
+    }
 }
 
 /// Moves children of a deleted directory to where they are reclaimed.
@@ -68,7 +81,10 @@ fn expand(apply: &mut Apply<'_>, key: &[u8], keeps: &[Keep], left: &mut usize) -
         volume_id: deleted.volume_id,
         bucket_id: deleted.bucket_id,
         parent_id: id,
+        snapshot: 0,
     };
+    let death = death_of(&deleted, apply);
+    apply.removed = death;
     let prefix = tables::children_prefix(dir.volume_id, dir.bucket_id, id);
     for (child, value) in apply.scan(tables::DIRECTORY, &prefix, None, *left)? {
         let row: InodeRow = decode(tables::DIRECTORY, &value)?;
@@ -78,7 +94,7 @@ fn expand(apply: &mut Apply<'_>, key: &[u8], keeps: &[Keep], left: &mut usize) -
             &tables::id_key(dir.volume_id, dir.bucket_id, row.object_id),
         );
         apply.account(&dir, -1, 0)?;
-        unlink::reclaim(apply, dir.volume_id, dir.bucket_id, row);
+        unlink::reclaim(apply, dir.volume_id, dir.bucket_id, row, death);
         *left = left.saturating_sub(1);
     }
     for (child, _) in apply.scan(tables::FILE, &prefix, None, *left)? {
@@ -94,6 +110,7 @@ fn expand(apply: &mut Apply<'_>, key: &[u8], keeps: &[Keep], left: &mut usize) -
         }
         *left = left.saturating_sub(1);
     }
+    apply.removed = apply.index;
     if *left > 0 && namespace::is_empty(apply, &dir)? {
         apply.delete(tables::DELETED_DIRECTORY, key);
     }

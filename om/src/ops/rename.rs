@@ -1,14 +1,16 @@
 //! Rename: moves a name within a bucket, over another one where POSIX allows it. A directory of any
 //! size moves as one row: its children are filed under its id.
 
-use ozone_proto::namespace::{DirRef, InodeRow, Keep, PlaceRow, RenameRequest, RenameResponse};
+use ozone_proto::namespace::{
+    DirRef, InodeKind, InodeRow, Keep, PlaceRow, RenameRequest, RenameResponse,
+};
 use ozone_proto::om::Status;
 
 use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found, ROW_VERSION};
 use crate::rows::Rows;
-use crate::{fold_queue, tables, unlink};
+use crate::{fold_queue, links, tables, unlink};
 
 /// Deeper than any path the kernel passes on (4096 bytes of names of one byte).
 const MAX_DEPTH: usize = 4096;
@@ -17,7 +19,7 @@ const MAX_DEPTH: usize = 4096;
 pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameResponse> {
     let from = *namespace::dir_of(request.from_dir.as_ref())?;
     let to = *namespace::dir_of(request.to_dir.as_ref())?;
-    namespace::check_name(&request.to_name)?;
+    namespace::check_new_name(&to, &request.to_name)?;
     if (from.volume_id, from.bucket_id) != (to.volume_id, to.bucket_id) {
         return Err(OmError::refused(
             Status::CrossDevice,
@@ -157,6 +159,10 @@ fn replace(
     Ok(id)
 }
 
+fn is_link(row: &InodeRow) -> bool {
+    namespace::kind(row) == InodeKind::HardLink
+}
+
 fn key(dir: &DirRef, name: &[u8]) -> Vec<u8> {
     tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name)
 }
@@ -173,6 +179,9 @@ fn take(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Resu
         .get(table, &key)?
         .ok_or_else(|| refuse::not_found(name))?;
     apply.delete(table, &key);
+    if is_link(&row) {
+        links::remove(apply, row.object_id, dir.parent_id, name);
+    }
     apply.name_changed(dir, name);
     Ok(row)
 }
@@ -194,6 +203,9 @@ fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow
         apply.put(tables::DIRECTORY, &key(dir, name), &row);
     } else {
         apply.put(tables::FILE, &key(dir, name), &row);
+        if is_link(&row) {
+            links::add(apply, row.object_id, dir.parent_id, name);
+        }
         fold_queue::moved(apply, dir, name, &row)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
 use crate::namespace::{self, Slot};
-use crate::unlink::replicated;
+use crate::unlink::{self, replicated};
 
 /// Bytes of names and values that an inode may have, as on ext4 with 4 KiB blocks, times 16.
 const MAX_XATTR_BYTES: usize = 64 << 10;
@@ -68,7 +68,8 @@ fn resize(
             holes: vec![(size, u64::MAX)],
             extents: Vec::new(),
         };
-        let grown = file_map::change(apply, row, change)?;
+        let holder = unlink::holder(apply, dir, slot)?;
+        let grown = file_map::change(apply, holder, row, change)?;
         if !matches!(slot, Slot::Orphan(_)) {
             apply.account(dir, 0, replicated(row, grown))?;
         }

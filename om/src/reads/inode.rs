@@ -6,6 +6,7 @@ use ozone_proto::namespace::{
     InodeRef, InodeRow, LookupRequest, LookupResponse, OpenRequest, OpenResponse, extent::Source,
 };
 
+use super::snapshots;
 use crate::error::{Result, refuse};
 use crate::file_map;
 use crate::namespace;
@@ -35,6 +36,30 @@ pub fn lookup(request: &LookupRequest, rows: &impl Rows) -> Result<LookupRespons
         inode: Some(namespace::inode(dir, &request.name, without_map(found.row))),
         absence_leased: false,
     })
+}
+
+/// Lookup in the directory of snapshots.
+pub fn lookup_snapshot(request: &LookupRequest, rows: &impl Rows) -> Result<LookupResponse> {
+    let dir = namespace::dir_of(request.dir.as_ref())?;
+    let inode = snapshots::child(dir, &request.name, rows)?;
+    if inode.is_none() && !request.absent_ok {
+        return Err(refuse::not_found(&request.name));
+    }
+    Ok(LookupResponse {
+        inode,
+        absence_leased: false,
+    })
+}
+
+/// GetAttr of a snapshot's root, or (without a name) of the directory of snapshots.
+pub fn snapshots_attr(request: &GetAttrRequest, rows: &impl Rows) -> Result<GetAttrResponse> {
+    let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    let inode = match place.name.is_empty() {
+        true => namespace::inode(dir, &place.name, snapshots::directory(dir, rows)?),
+        false => snapshots::child(dir, &place.name, rows)?
+            .ok_or_else(|| refuse::stale(place.object_id))?,
+    };
+    Ok(GetAttrResponse { inode: Some(inode) })
 }
 
 /// Attributes travel without the extent map, which readers ask for.

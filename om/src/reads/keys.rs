@@ -20,8 +20,7 @@ const SCAN: usize = 256;
 
 /// GetKeyInfo and LookupKey.
 pub fn info(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
-    let bucket = namespace::bucket(rows, &args.volume_name, &args.bucket_name)?;
-    let root = namespace::bucket_root(&bucket);
+    let root = root_of(&args.volume_name, &args.bucket_name, rows)?;
     let (dir, name, found) = key_path::resolve(rows, &root, &args.key_name)?
         .ok_or_else(|| key_path::not_found(&args.key_name))?;
     let mut row = found.row;
@@ -37,9 +36,31 @@ pub fn info(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
     Ok(key_info::of(names, row, Some(place)))
 }
 
+/// The root of the bucket, in the rows that are looked at.
+fn root_of(volume: &str, bucket: &str, rows: &impl Rows) -> Result<DirRef> {
+    let bucket = namespace::bucket(rows, volume, bucket)?;
+    Ok(DirRef {
+        snapshot: rows.snapshot(),
+        ..namespace::bucket_root(&bucket)
+    })
+}
+
+/// The root of the bucket as a key.
+pub fn root(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
+    let dir = root_of(&args.volume_name, &args.bucket_name, rows)?;
+    let row = namespace::directory(rows, &dir)?.row;
+    let names = Names {
+        volume: &args.volume_name,
+        bucket: &args.bucket_name,
+        key: &args.key_name,
+    };
+    let place = namespace::inode(&dir, b"", row.clone());
+    Ok(key_info::of(names, row, Some(place)))
+}
+
 /// ListKeys: directories (with a trailing `/`) and files, in the order of the walk.
 pub fn list(request: &ListKeysRequest, rows: &impl Rows) -> Result<ListKeysResponse> {
-    let bucket = namespace::bucket(rows, &request.volume_name, &request.bucket_name)?;
+    let root = root_of(&request.volume_name, &request.bucket_name, rows)?;
     let limit = match usize::try_from(request.count()).unwrap_or(0) {
         0 => MAX_PAGE,
         count => count.min(MAX_PAGE),
@@ -53,7 +74,7 @@ pub fn list(request: &ListKeysRequest, rows: &impl Rows) -> Result<ListKeysRespo
         found: Vec::new(),
         truncated: false,
     };
-    walk.directory(&namespace::bucket_root(&bucket), &mut Vec::new())?;
+    walk.directory(&root, &mut Vec::new())?;
     Ok(ListKeysResponse {
         key_info: walk.found,
         is_truncated: Some(walk.truncated),

@@ -10,6 +10,7 @@ use ozone_proto::om::{
 };
 
 use super::inode::without_map;
+use super::snapshots;
 use crate::error::{OmError, Result};
 use crate::key_info;
 use crate::namespace::{self, Level};
@@ -37,6 +38,16 @@ pub fn read_dir(request: &ReadDirRequest, rows: &impl Rows) -> Result<ReadDirRes
         Level::Volume(id) => buckets(rows, dir, id, &request.after, limit + 1)?,
         Level::Bucket { .. } => children(rows, dir, &request.after, limit + 1)?,
     };
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    Ok(ReadDirResponse { entries, more })
+}
+
+/// ReadDir of the directory of snapshots.
+pub fn read_snapshots(request: &ReadDirRequest, rows: &impl Rows) -> Result<ReadDirResponse> {
+    let dir = namespace::dir_of(request.dir.as_ref())?;
+    let limit = page_size(request.limit as usize);
+    let mut entries = snapshots::children(dir, &request.after, limit + 1, rows)?;
     let more = entries.len() > limit;
     entries.truncate(limit);
     Ok(ReadDirResponse { entries, more })

@@ -4,6 +4,7 @@
 pub mod inode;
 pub mod keys;
 pub mod listing;
+pub mod snapshots;
 
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -48,6 +49,12 @@ pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
         }
         Body::LookupKeyRequest(r) => {
             keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))
+        }
+        Body::ListSnapshotRequest(r) => {
+            done(snapshots::list(r, rows).map(Reply::ListSnapshotResponse))
+        }
+        Body::SnapshotInfoRequest(r) => {
+            done(snapshots::info(r, rows).map(Reply::SnapshotInfoResponse))
         }
         _ => Err(refuse::invalid("the request is not served by this version")),
     }

@@ -3,5 +3,6 @@
 
 mod batch;
 mod folding;
+mod snapshots;
 mod state;
 mod support;

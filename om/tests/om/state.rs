@@ -53,7 +53,7 @@ fn the_same_log_makes_the_same_state_and_a_restart_keeps_it() {
     om.batch(session, vec![part(new), part(refused), part(bytes)]);
     let state = om.dump();
 
-    let replayed = OmState::open(two.path()).unwrap();
+    let replayed = OmState::open(two.path(), 4).unwrap();
     let position = om.log.len().to_be_bytes();
     replayed
         .apply(ApplyBatch {

@@ -20,6 +20,7 @@ pub(crate) const ROOT: DirRef = DirRef {
     volume_id: 0,
     bucket_id: 0,
     parent_id: 0,
+    snapshot: 0,
 };
 
 /// A state machine and the log that it was given.
@@ -32,7 +33,7 @@ pub(crate) struct Om {
 impl Om {
     pub(crate) fn open(dir: &Path) -> Self {
         Self {
-            state: OmState::open(dir).unwrap(),
+            state: OmState::open(dir, 4).unwrap(),
             log: Vec::new(),
             default_replication: None,
         }
@@ -142,6 +143,7 @@ impl Om {
             volume_id: volume,
             bucket_id: 0,
             parent_id: volume,
+            snapshot: 0,
         };
         let bucket = id(&self.create(in_volume, "bucket", InodeKind::Directory));
         let answer = self.ask(Body::OpenSession(OpenSessionRequest::default()));
@@ -153,6 +155,7 @@ impl Om {
                 volume_id: volume,
                 bucket_id: bucket,
                 parent_id: bucket,
+                snapshot: 0,
             },
             session.session,
         )

@@ -1,0 +1,186 @@
+//! Reading what a snapshot holds. A request says so by the `snapshot` of its directory, or by a key that
+//! begins with `.snapshot/<name>/`; it is answered from the checkpoint by the code that answers from the
+//! live database. Nothing in it changes any more, so no lease is needed to believe the answer.
+
+use ozone_proto::namespace::DirRef;
+use ozone_proto::om::om_request::Body;
+use ozone_proto::om::om_response::Body as Reply;
+use ozone_proto::om::{KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse, Status};
+
+use crate::error::{OmError, Result, refuse};
+use crate::leader::Leader;
+use crate::namespace;
+use crate::reads::{self, Answer};
+use crate::rows::Rows;
+use crate::snapshots;
+use crate::store::Store;
+
+/// Where in the past a request looks.
+pub(crate) enum Past {
+    /// In the directory of a bucket that has its snapshots.
+    List,
+    /// In the snapshot of that bucket and index.
+    Ids(u64, u64),
+    /// In a snapshot that the request names, in this volume and bucket.
+    Named(String, String, String),
+}
+
+/// Where in the past the request looks, if it does not look at what is there now.
+pub(crate) fn past_of(body: &Body) -> Option<Past> {
+    if let Some(dir) = dir_of(body) {
+        return match dir.snapshot {
+            0 => None,
+            snapshots::LIST => Some(Past::List),
+            index => Some(Past::Ids(dir.bucket_id, index)),
+        };
+    }
+    let (volume, bucket, key) = match body {
+        Body::GetKeyInfoRequest(r) => place(&r.key_args),
+        Body::LookupKeyRequest(r) => place(&r.key_args),
+        Body::ListKeysRequest(r) => (&*r.volume_name, &*r.bucket_name, r.prefix()),
+        _ => return None,
+    };
+    let (name, _) = split(key)?;
+    Some(Past::Named(volume.into(), bucket.into(), name.into()))
+}
+
+fn place(args: &KeyArgs) -> (&str, &str, &str) {
+    (&args.volume_name, &args.bucket_name, &args.key_name)
+}
+
+/// The snapshot's name and the rest of a key that begins with `.snapshot/<name>`.
+fn split(key: &str) -> Option<(&str, &str)> {
+    let rest = key
+        .trim_start_matches('/')
+        .strip_prefix(snapshots::DIRECTORY)?;
+    let rest = rest.strip_prefix('/')?.trim_start_matches('/');
+    let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
+    (!name.is_empty()).then_some((name, key))
+}
+
+fn dir_of(body: &Body) -> Option<DirRef> {
+    let of_inode = |inode: &Option<ozone_proto::namespace::InodeRef>| inode.as_ref()?.dir;
+    match body {
+        Body::Lookup(r) => r.dir,
+        Body::ReadDir(r) => r.dir,
+        Body::GetAttr(r) => of_inode(&r.r#ref),
+        Body::GetExtents(r) => of_inode(&r.r#ref),
+        Body::Open(r) => of_inode(&r.r#ref),
+        Body::Create(r) => r.dir,
+        Body::Unlink(r) => r.dir,
+        Body::Rename(r) => [r.from_dir, r.to_dir]
+            .into_iter()
+            .flatten()
+            .max_by_key(|d| d.snapshot),
+        Body::Link(r) => [of_inode(&r.source), r.dir]
+            .into_iter()
+            .flatten()
+            .max_by_key(|d| d.snapshot),
+        Body::SetAttr(r) => of_inode(&r.r#ref),
+        Body::Commit(r) => of_inode(&r.r#ref),
+        Body::AllocateBlocks(r) => r.bucket,
+        _ => None,
+    }
+}
+
+/// The refusal of a change in the past.
+pub(crate) fn read_only() -> OmError {
+    OmError::refused(
+        Status::ReadOnly,
+        "what a snapshot holds cannot be changed: copy it out of .snapshot",
+    )
+}
+
+/// Answers a request that looks into the past, from the rows.
+pub(crate) async fn answer(body: &Body, past: Past, leader: &Leader) -> Result<Answer> {
+    let (mut asked, state) = (body.clone(), leader.state.clone());
+    leader
+        .read(move |store| {
+            let row = match past {
+                Past::List => return list(&asked, store),
+                Past::Ids(bucket, index) => snapshots::at(store, bucket, index)?,
+                Past::Named(volume, bucket, name) => {
+                    snapshots::find(store, &volume, &bucket, &name)?
+                }
+            };
+            let then = state.checkpoints.open(&row)?;
+            look(&mut asked, &then)
+        })
+        .await
+}
+
+/// The directory `.snapshot`.
+fn list(asked: &Body, store: &Store) -> Result<Answer> {
+    let view = store.view();
+    let done = |reply: Reply| Ok(Answer::Done(Box::new(reply)));
+    match asked {
+        Body::Lookup(r) => done(Reply::Lookup(reads::inode::lookup_snapshot(r, &view)?)),
+        Body::ReadDir(r) => done(Reply::ReadDir(reads::listing::read_snapshots(r, &view)?)),
+        Body::GetAttr(r) => done(Reply::GetAttr(reads::inode::snapshots_attr(r, &view)?)),
+        _ => Err(refuse::invalid("that is a directory of snapshots")),
+    }
+}
+
+/// Answers as of then. Keys are told by the names by which they were asked for.
+fn look(asked: &mut Body, then: &impl Rows) -> Result<Answer> {
+    match asked {
+        Body::GetKeyInfoRequest(r) => key(&mut r.key_args, then),
+        Body::LookupKeyRequest(r) => key(&mut r.key_args, then),
+        Body::ListKeysRequest(r) => {
+            let reply = Reply::ListKeysResponse(keys(r, then)?);
+            Ok(Answer::Done(Box::new(reply)))
+        }
+        _ => reads::answer(asked, then),
+    }
+}
+
+fn key(args: &mut KeyArgs, then: &impl Rows) -> Result<Answer> {
+    let asked_name = args.key_name.clone();
+    let (_, rest) = split(&asked_name).unwrap_or_default();
+    if rest.is_empty() {
+        return root(args, then);
+    }
+    args.key_name = rest.to_owned();
+    let info = reads::keys::info(args, then)?;
+    Ok(Answer::Key(Box::new(KeyInfo {
+        key_name: asked_name,
+        ..info
+    })))
+}
+
+/// The root of the snapshot, as the key that it is of its bucket now.
+fn root(args: &KeyArgs, then: &impl Rows) -> Result<Answer> {
+    let info = reads::keys::root(args, then)?;
+    Ok(Answer::Key(Box::new(info)))
+}
+
+fn keys(request: &mut ListKeysRequest, then: &impl Rows) -> Result<ListKeysResponse> {
+    let prefix = request.prefix().to_owned();
+    let (name, rest) = split(&prefix).unwrap_or_default();
+    let lead = format!("{}/{name}/", snapshots::DIRECTORY);
+    let start = request.start_key().strip_prefix(&lead).unwrap_or_default();
+    request.start_key = Some(start.to_owned());
+    request.prefix = Some(rest.to_owned());
+    let mut found = reads::keys::list(request, then)?;
+    for key in &mut found.key_info {
+        key.key_name.insert_str(0, &lead);
+    }
+    Ok(found)
+}
+
+/// Whether a change is about what is in the past.
+pub(crate) fn is_past(body: &Body) -> bool {
+    dir_of(body).is_some_and(|dir| dir.snapshot != 0)
+        || matches!(body, Body::Batch(batch) if batch.parts.iter().any(part_is_past))
+}
+
+fn part_is_past(part: &ozone_proto::namespace::BatchPart) -> bool {
+    use ozone_proto::namespace::batch_part::Change as Part;
+    let dir = match &part.change {
+        Some(Part::Create(r)) => r.dir,
+        Some(Part::SetAttr(r)) => r.r#ref.as_ref().and_then(|inode| inode.dir),
+        Some(Part::Commit(r)) => r.r#ref.as_ref().and_then(|inode| inode.dir),
+        None => None,
+    };
+    dir.is_some_and(|dir| namespace::level(&dir) != namespace::Level::Root && dir.snapshot != 0)
+}
