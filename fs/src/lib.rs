@@ -17,6 +17,7 @@ mod mount;
 mod mountpoint;
 mod names;
 mod options;
+mod past;
 pub mod vfs;
 
 /// The messages of the namespace.

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use super::{Inode, ROOT, ROOT_DIR};
 use crate::errno::{FsError, Result};
 use crate::leases::{Asked, Leases};
+use crate::past;
 use crate::wire;
 
 /// All inodes that are known; see the module.
@@ -42,9 +43,14 @@ impl InodeTable {
         }
     }
 
-    /// The inode with that number; ESTALE when it was forgotten.
+    /// The inode with that number; ESTALE when it was forgotten. Whoever looks here for one that is in a
+    /// snapshot would change it.
     pub(crate) fn get(&self, ino: u64) -> Result<Arc<Inode>> {
-        self.peek(ino).ok_or_else(|| Errno::ESTALE.into())
+        let missing = match past::is_past(ino) {
+            true => Errno::EROFS,
+            false => Errno::ESTALE,
+        };
+        self.peek(ino).ok_or_else(|| missing.into())
     }
 
     /// The inode with that number, if it is known.

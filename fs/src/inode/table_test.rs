@@ -41,6 +41,7 @@ fn inode(name: &'static str, id: u64, update_id: u64) -> wire::Inode {
         r#ref: Some(place),
         row: Some(row),
         leased: true,
+        snapshot: 0,
     }
 }
 
@@ -56,7 +57,8 @@ fn children_follow_the_levels_of_the_tree() {
         wire::DirRef {
             volume_id: 2,
             bucket_id: 0,
-            parent_id: 2
+            parent_id: 2,
+            snapshot: 0
         }
     );
     let bucket = children_of(&volume, 3);
@@ -67,7 +69,8 @@ fn children_follow_the_levels_of_the_tree() {
         wire::DirRef {
             volume_id: 2,
             bucket_id: 3,
-            parent_id: 9
+            parent_id: 9,
+            snapshot: 0
         }
     );
     assert_eq!(children_of(&directory, 10).parent_id, 10);

@@ -13,6 +13,7 @@ use crate::vfs::attr::Changes;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
 use crate::vfs::open::Opened;
+use crate::vfs::past::check_change;
 use crate::vfs::write_back::Opening;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{CreateRequest, InodeKind, InodeRow, LinkRequest};
@@ -164,6 +165,7 @@ impl Vfs {
     pub async fn link(&self, who: &Who, ino: u64, parent: u64, name: &[u8]) -> Result<Known> {
         check_name(name)?;
         let (inode, parent) = (self.inodes.get(ino)?, self.inodes.get(parent)?);
+        check_change(&parent, name)?;
         self.write_out_left(&inode).await;
         let request = LinkRequest {
             source: Some(inode.reference()),
@@ -184,6 +186,7 @@ impl Vfs {
 }
 
 fn request(who: &Who, parent: &Inode, name: &[u8], node: NewNode) -> Result<CreateRequest> {
+    check_change(parent, name)?;
     check_name(name)?;
     let (gid, mode) = parent.with_row(|dir| inherit(dir, who, &node));
     Ok(CreateRequest {

@@ -18,15 +18,16 @@ use crate::attr::{Attr, Known};
 use crate::errno::{FsError, Result};
 use crate::inode::Inode;
 use crate::leases::Asked;
+use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire;
 
 /// Entries that are asked for at a time.
-const PAGE: u32 = 1000;
+pub(crate) const PAGE: u32 = 1000;
 /// Pages that a handle holds.
 const PAGES: usize = 2;
 /// Positions of `.` and `..`.
-const DOTS: u64 = 2;
+pub(crate) const DOTS: u64 = 2;
 
 /// An open directory.
 pub struct DirHandle {
@@ -55,6 +56,9 @@ pub type Sink<'a> = dyn FnMut(DirEntry<'_>) -> bool + Send + 'a;
 impl Vfs {
     /// Opens a directory.
     pub fn open_dir(&self, ino: u64) -> Result<u64> {
+        if past::is_past(ino) {
+            return self.past_open_dir(ino);
+        }
         let inode = self.inodes.get(ino)?;
         if !inode.is_directory() {
             return Err(Errno::ENOTDIR.into());
@@ -76,6 +80,9 @@ impl Vfs {
 
     /// Closes a directory.
     pub fn release_dir(&self, handle: u64) {
+        if past::is_handle(handle) {
+            return self.past.close(handle);
+        }
         self.handles.remove_dir(handle);
     }
 
@@ -89,6 +96,9 @@ impl Vfs {
         plus: bool,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
+        if past::is_handle(handle) {
+            return self.past_read_dir(who, handle, position, plus, sink).await;
+        }
         let handle = self.handles.dir(handle)?;
         let mut cursor = handle.cursor.lock().await;
         if position == 0 {
@@ -185,14 +195,14 @@ impl Vfs {
     }
 }
 
-fn skip(index: u64, first: u64) -> usize {
+pub(crate) fn skip(index: u64, first: u64) -> usize {
     usize::try_from(index - first).unwrap_or(usize::MAX)
 }
 
 /// Entries with their first ordinal.
-struct Page {
-    first: u64,
-    entries: Vec<wire::Inode>,
+pub(crate) struct Page {
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<wire::Inode>,
     more: bool,
     asked: Asked,
 }
@@ -205,7 +215,7 @@ impl Page {
 
 /// Where a handle is in its directory.
 #[derive(Default)]
-struct Cursor {
+pub(crate) struct Cursor {
     pages: VecDeque<Page>,
     /// Ordinal and predecessor's name of the first entry of every page so far.
     marks: Vec<(u64, Bytes)>,
@@ -214,7 +224,11 @@ struct Cursor {
 impl Cursor {
     /// The page that has the entry `index`; `None` past the end. `fetch` asks for the entries after a
     /// name, and tells when.
-    async fn page_of<F, Fut>(&mut self, index: u64, mut fetch: F) -> Result<Option<&Page>>
+    pub(crate) async fn page_of<F, Fut>(
+        &mut self,
+        index: u64,
+        mut fetch: F,
+    ) -> Result<Option<&Page>>
     where
         F: FnMut(Bytes) -> Fut,
         Fut: Future<Output = Result<(Vec<wire::Inode>, bool, Asked)>>,
@@ -312,6 +326,8 @@ mod tests {
                     r#ref: Some(place),
                     row: Some(wire::InodeRow::default()),
                     leased: false,
+                    snapshot: 0,
+                    snapshot: 0,
                 }
             });
             let page = page.collect();

@@ -12,6 +12,7 @@ use crate::errno::{FsError, Result};
 use crate::inode::Inode;
 use crate::leases::Asked;
 use crate::names::Belief;
+use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{self, InodeKind, InodeRef};
 
@@ -39,7 +40,13 @@ impl Vfs {
     /// What `name` in the directory `parent` is.
     pub async fn lookup(&self, who: &Who, parent: u64, name: &[u8]) -> Result<Looked> {
         check_name(name)?;
+        if past::is_past(parent) {
+            return self.past_lookup(who, parent, name).await;
+        }
         let parent = self.inodes.get(parent)?;
+        if let Some(known) = self.snapshots_of(&parent, name) {
+            return Ok(Looked::Inode(known));
+        }
         if let Some(looked) = self.remembered(&parent, name) {
             return Ok(looked);
         }
@@ -94,6 +101,9 @@ impl Vfs {
 
     /// The attributes of an inode.
     pub async fn get_attr(&self, ino: u64) -> Result<Known> {
+        if past::is_past(ino) {
+            return self.past_attr(ino);
+        }
         let inode = self.inodes.get(ino)?;
         self.ensure_believed(&inode).await?;
         Ok(self.known(&inode))
@@ -151,6 +161,9 @@ impl Vfs {
 
     /// Where a symbolic link points.
     pub async fn read_link(&self, ino: u64) -> Result<Bytes> {
+        if past::is_past(ino) {
+            return self.past_link(ino);
+        }
         let inode = self.inodes.get(ino)?;
         self.ensure_believed(&inode).await?;
         inode.with_row(|row| match row.kind() {

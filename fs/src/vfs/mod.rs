@@ -18,6 +18,7 @@ mod flush;
 mod leases;
 pub mod lookup;
 pub mod open;
+mod past;
 mod read;
 mod rename;
 mod sender;
@@ -44,6 +45,7 @@ use crate::errno::Result;
 use crate::handle::HandleTable;
 use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
 use crate::leases::Leases;
+use crate::past::{self as snapshots, Past};
 use crate::vfs::budget::Budget;
 use crate::vfs::callers::Callers;
 use crate::vfs::sessions::Sessions;
@@ -88,6 +90,7 @@ pub struct Vfs {
     callers: Callers,
     sessions: Sessions,
     inodes: InodeTable,
+    past: Past,
     handles: HandleTable,
     budget: Budget,
     /// Files with uncommitted data.
@@ -129,6 +132,7 @@ impl Vfs {
             client,
             sessions,
             inodes: InodeTable::new(root.row.unwrap_or_default(), leases.clone()),
+            past: Past::default(),
             handles: HandleTable::default(),
             budget: Budget::new(options.dirty_limit),
             dirty: DashMap::new(),
@@ -167,6 +171,9 @@ impl Vfs {
 
     /// The kernel forgets `count` lookups of an inode.
     pub fn forget(&self, ino: u64, count: u64) {
+        if snapshots::is_past(ino) {
+            return self.past.forget(ino, count);
+        }
         self.inodes.forget(ino, count);
     }
 

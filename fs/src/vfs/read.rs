@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::data::Reader;
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::past;
 use crate::vfs::Vfs;
 use crate::vfs::dirty::Piece;
 
@@ -17,6 +18,9 @@ const ATTEMPTS: usize = 16;
 impl Vfs {
     /// Up to `len` bytes from `offset`; fewer only at the end of the file.
     pub async fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Bytes> {
+        if past::is_handle(handle) {
+            return self.past_read(handle, offset, len).await;
+        }
         let file = self.handles.file(handle)?;
         for _ in 0..ATTEMPTS {
             if let Some(data) = self.read_once(&file.inode, offset, len).await? {

@@ -7,6 +7,7 @@ use crate::inode::Inode;
 use crate::names::Belief;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
+use crate::vfs::past::check_change;
 use crate::vfs::{Vfs, Who};
 use crate::wire::RenameRequest;
 
@@ -41,6 +42,8 @@ impl Vfs {
     ) -> Result<()> {
         check_name(to.name)?;
         let (source, destination) = (self.inodes.get(from.parent)?, self.inodes.get(to.parent)?);
+        check_change(&source, from.name)?;
+        check_change(&destination, to.name)?;
         let (from_dir, to_dir) = (source.children(), destination.children());
         let (from_name, to_name) = (
             Bytes::copy_from_slice(from.name),

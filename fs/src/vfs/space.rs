@@ -5,6 +5,7 @@ use nix::libc;
 
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{CommitRequest, Extent, Hole};
 
@@ -64,6 +65,9 @@ impl Vfs {
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE.
     pub async fn seek(&self, handle: u64, offset: u64, whence: i32) -> Result<u64> {
+        if past::is_handle(handle) {
+            return self.past_seek(handle, offset, whence);
+        }
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
         self.report(&file)?;

@@ -1,7 +1,9 @@
 //! statfs.
 
 use crate::errno::Result;
+use crate::past;
 use crate::vfs::Vfs;
+use crate::wire::DirRef;
 
 /// Unit of the block counts, bytes.
 pub const BLOCK: u32 = 4096;
@@ -27,12 +29,7 @@ impl Vfs {
     /// Space and inodes where `ino` is: of its bucket or volume if they have a quota, else of the
     /// cluster.
     pub async fn stat_fs(&self, ino: u64) -> Result<StatFs> {
-        let inode = self.inodes.get(ino)?;
-        let dir = if inode.is_directory() {
-            inode.children()
-        } else {
-            inode.parent()
-        };
+        let dir = self.directory_of(ino)?;
         let stat = self.namespace.stat_fs(dir).await?;
         let blocks = |bytes: u64| bytes / u64::from(BLOCK);
         let files_free = IDS.saturating_sub(stat.files);
@@ -42,6 +39,18 @@ impl Vfs {
             available: blocks(stat.available),
             files: stat.files + files_free,
             files_free,
+        })
+    }
+
+    /// The directory that `ino` is, or is in.
+    fn directory_of(&self, ino: u64) -> Result<DirRef> {
+        if past::is_past(ino) {
+            return Ok(self.past.get(ino)?.children);
+        }
+        let inode = self.inodes.get(ino)?;
+        Ok(match inode.is_directory() {
+            true => inode.children(),
+            false => inode.parent(),
         })
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::errno::Result;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
+use crate::vfs::past::check_change;
 use crate::vfs::{Vfs, Who};
 use crate::wire::UnlinkRequest;
 
@@ -22,6 +23,7 @@ impl Vfs {
     async fn remove(&self, who: &Who, parent: u64, name: &[u8], directory: bool) -> Result<()> {
         check_name(name)?;
         let parent = self.inodes.get(parent)?;
+        check_change(&parent, name)?;
         let request = UnlinkRequest {
             dir: Some(parent.children()),
             name: Bytes::copy_from_slice(name),
