@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod namespace;
 pub mod objects;
+pub mod ofs;
 mod om;
 mod request;
 pub mod session;
@@ -27,6 +28,7 @@ pub use error::{ClientError, Result};
 pub use files::Files;
 pub use namespace::Namespace;
 pub use objects::Objects;
+pub use ofs::Ofs;
 /// The messages of the namespace, as [`Namespace`] takes and gives them.
 pub use ozone_proto::namespace as proto;
 pub use session::Session;

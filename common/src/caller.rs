@@ -85,6 +85,22 @@ pub fn group_name(gid: u32) -> String {
     entry.map_or_else(|| gid.to_string(), |entry| entry.name)
 }
 
+/// The id of a user by name, or by number; none when the system does not know the name.
+pub fn user_id(name: &str) -> Option<u32> {
+    let entry = User::from_name(name).ok().flatten();
+    entry
+        .map(|entry| entry.uid.as_raw())
+        .or_else(|| name.parse().ok())
+}
+
+/// The id of a group by name, or by number; none when the system does not know the name.
+pub fn group_id(name: &str) -> Option<u32> {
+    let entry = Group::from_name(name).ok().flatten();
+    entry
+        .map(|entry| entry.gid.as_raw())
+        .or_else(|| name.parse().ok())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {

@@ -51,11 +51,35 @@ pub fn crc32c(data: &[u8]) -> u32 {
 
 /// The CRC-32C of several pieces as if they were one.
 pub fn crc32c_parts(parts: &[&[u8]]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
+    let mut crc = RunningCrc::default();
+    parts.iter().for_each(|part| crc.update(part));
+    crc.value()
+}
+
+/// The CRC-32C of data that comes piece by piece.
+#[derive(Debug)]
+pub struct RunningCrc {
+    digest: Digest,
+}
+
+impl Default for RunningCrc {
+    fn default() -> Self {
+        Self {
+            digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
+        }
     }
-    low_half(&digest)
+}
+
+impl RunningCrc {
+    /// Takes the next piece.
+    pub fn update(&mut self, data: &[u8]) {
+        self.digest.update(data);
+    }
+
+    /// The CRC of everything that was taken.
+    pub fn value(&self) -> u32 {
+        low_half(&self.digest)
+    }
 }
 
 /// The checksums of a run of data, one per window; the last window may be short.

@@ -155,6 +155,18 @@ impl Objects {
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }
 
+    /// Removes a key, or a directory with whatever is in it.
+    pub async fn delete_tree(&self, name: KeyName<'_>) -> Result<()> {
+        let request = DeleteKeyRequest {
+            key_args: KeyArgs {
+                recursive: Some(true),
+                ..name.args()
+            },
+            keep: None,
+        };
+        ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
+    }
+
     /// Gives a key another name in its bucket.
     pub async fn rename_key(&self, name: KeyName<'_>, to: &str) -> Result<()> {
         let request = RenameKeyRequest {

@@ -1,0 +1,62 @@
+//! The entries of a directory, page by page.
+
+use ozone_proto::namespace::DirRef;
+
+use super::Ofs;
+use super::error::Result;
+use super::status::{Describe, FileStatus};
+use crate::Namespace;
+use crate::namespace::place_of;
+
+/// Entries asked for at once.
+const PAGE: u32 = 1000;
+
+/// The entries of a directory, in the order of their names.
+#[derive(Debug)]
+pub struct Listing {
+    namespace: Namespace,
+    describe: Describe,
+    dir: DirRef,
+    after: Vec<u8>,
+    more: bool,
+}
+
+impl Listing {
+    pub(super) fn new(ofs: &Ofs, dir: DirRef) -> Self {
+        Self {
+            namespace: ofs.client.namespace().clone(),
+            describe: ofs.describe.clone(),
+            dir,
+            after: Vec::new(),
+            more: true,
+        }
+    }
+
+    /// The next entries; none at the end.
+    pub async fn next_page(&mut self) -> Result<Vec<FileStatus>> {
+        self.page(PAGE).await
+    }
+
+    /// The name of the first entry, if there is any.
+    pub async fn first(mut self) -> Result<Option<String>> {
+        let mut page = self.page(1).await?;
+        Ok(page.pop().map(|entry| entry.name))
+    }
+
+    async fn page(&mut self, limit: u32) -> Result<Vec<FileStatus>> {
+        if !self.more {
+            return Ok(Vec::new());
+        }
+        let read = self.namespace.read_dir(self.dir, &self.after, limit);
+        let (entries, more) = read.await?;
+        self.more = more && !entries.is_empty();
+        if let Some(last) = entries.last() {
+            self.after = place_of(last)?.name.to_vec();
+        }
+        let mut page = Vec::with_capacity(entries.len());
+        for entry in entries {
+            page.push(self.describe.inode(entry).await?);
+        }
+        Ok(page)
+    }
+}
