@@ -132,32 +132,38 @@ impl Address {
 
     /// The configuration to reach the cluster that the address names.
     pub(crate) fn apply_to(&self, config: &Config) -> Result<Config> {
-        let services = config.get_list(SERVICE_IDS)?;
-        if self.server.is_empty() {
-            let unclear = services.len() > 1 && config.get_str(CHOSEN_SERVICE)?.is_empty();
-            return match unclear {
-                false => Ok(config.clone()),
-                true => Err(CliError::Address(
-                    "Service ID or host name must not be omitted when multiple \
-                     ozone.om.service.ids is defined.",
-                )),
-            };
-        }
-        let host = HostPort::parse_with(&self.server, OM_PORT)?;
-        if !services.contains(&host.host) {
-            let server = host.to_string();
-            let pairs = [
-                (SERVICE_IDS, ""),
-                (CHOSEN_SERVICE, ""),
-                (OM_ADDRESS, &server),
-            ];
-            return Ok(config.with(pairs)?);
-        }
-        if host.host != self.server {
-            return Err(CliError::ServiceWithPort { service: host.host });
-        }
-        Ok(config.with([(CHOSEN_SERVICE, &host.host)])?)
+        config_for(&self.server, config)
     }
+}
+
+/// The configuration to reach `server`: a host, a host and a port, or an OM service; the configured cluster when
+/// empty.
+pub(crate) fn config_for(server: &str, config: &Config) -> Result<Config> {
+    let services = config.get_list(SERVICE_IDS)?;
+    if server.is_empty() {
+        let unclear = services.len() > 1 && config.get_str(CHOSEN_SERVICE)?.is_empty();
+        return match unclear {
+            false => Ok(config.clone()),
+            true => Err(CliError::Address(
+                "Service ID or host name must not be omitted when multiple \
+                 ozone.om.service.ids is defined.",
+            )),
+        };
+    }
+    let host = HostPort::parse_with(server, OM_PORT)?;
+    if !services.contains(&host.host) {
+        let server = host.to_string();
+        let pairs = [
+            (SERVICE_IDS, ""),
+            (CHOSEN_SERVICE, ""),
+            (OM_ADDRESS, &server),
+        ];
+        return Ok(config.with(pairs)?);
+    }
+    if host.host != server {
+        return Err(CliError::ServiceWithPort { service: host.host });
+    }
+    Ok(config.with([(CHOSEN_SERVICE, &host.host)])?)
 }
 
 /// The server and the path; a scheme ends at a colon before the first slash.

@@ -1,4 +1,5 @@
-//! `ozone sh`: volumes, buckets and keys from a terminal. `ozone freon`: load.
+//! `ozone sh`: volumes, buckets and keys from a terminal. `ozone fs`: the same as Hadoop's shell shows
+//! them. `ozone freon`: load.
 //!
 //! Scripts written for Apache Ozone's shell run unchanged: the same addresses, options, JSON, error
 //! lines and exit codes. Successful changes print nothing but what Ozone prints; nothing else ever
@@ -10,6 +11,7 @@ mod bucket;
 mod content;
 mod error;
 mod freon;
+mod fs;
 mod json;
 mod key;
 mod output;
@@ -23,4 +25,5 @@ mod usage;
 mod volume;
 
 pub use freon::{FreonArgs, run_freon};
+pub use fs::{FsArgs, Generic, run_fs};
 pub use sh::{ShArgs, run_sh};

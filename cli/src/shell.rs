@@ -25,6 +25,14 @@ async fn check_hosts(servers: &[String]) -> Result<()> {
     Err(ClientError::NoOm { servers, reason }.into())
 }
 
+/// A connection to the cluster that the configuration names, given up soon when nobody answers.
+pub(crate) async fn connect(config: &Config) -> Result<Client> {
+    let mut config = ClientConfig::from_config(config)?;
+    config.first_deadline = PATIENCE;
+    check_hosts(&config.om).await?;
+    Ok(Client::connect(config).await?)
+}
+
 /// The surroundings of one command, which works with one cluster.
 #[derive(Debug)]
 pub(crate) struct Shell<'a> {
@@ -46,12 +54,7 @@ impl<'a> Shell<'a> {
 
     /// The cluster of the command's address; connected when first asked for.
     pub(crate) async fn client(&self, address: &Address) -> Result<&Client> {
-        let connect = || async {
-            let mut config = ClientConfig::from_config(&address.apply_to(self.config)?)?;
-            config.first_deadline = PATIENCE;
-            check_hosts(&config.om).await?;
-            Ok(Client::connect(config).await?)
-        };
+        let connect = || async { connect(&address.apply_to(self.config)?).await };
         self.client.get_or_try_init(connect).await
     }
 

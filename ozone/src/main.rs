@@ -8,13 +8,14 @@ mod signals;
 mod up;
 mod version;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use ozone_cli::{FreonArgs, ShArgs};
+use ozone_cli::{FreonArgs, FsArgs, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
@@ -62,6 +63,9 @@ enum Command {
     /// Volumes, buckets and keys.
     #[command(alias = "shell")]
     Sh(ShArgs),
+    /// The namespace as Hadoop's shell shows it; -help says more.
+    #[command(disable_help_flag = true)]
+    Fs(FsArgs),
     /// Load tests.
     Freon(FreonArgs),
     /// Prints configuration values.
@@ -74,7 +78,7 @@ enum Command {
 const LINGER: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(words(std::env::args_os().collect()));
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -85,6 +89,24 @@ fn main() -> ExitCode {
     let code = runtime.block_on(run(args));
     runtime.shutdown_timeout(LINGER);
     leave(code)
+}
+
+/// The command line, with `--` after `fs`: the words behind it are Hadoop's, whose options have one dash and would
+/// be taken for options of this program.
+fn words(mut words: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
+        at += match word {
+            "--conf" | "--set" | "-D" => 2,
+            "fs" => {
+                words.insert(at + 1, "--".into());
+                break;
+            }
+            word if word.starts_with('-') => 1,
+            _ => break,
+        };
+    }
+    words
 }
 
 /// Ends the process at once. Returning from `main` would take RocksDB's globals down under threads that
@@ -99,7 +121,12 @@ fn leave(code: ExitCode) -> ! {
     unsafe { nix::libc::_exit(status) }
 }
 
-async fn run(args: Args) -> ExitCode {
+async fn run(mut args: Args) -> ExitCode {
+    if let Command::Fs(fs) = &mut args.command {
+        let generic = fs.take_generic();
+        args.conf = generic.conf.map(PathBuf::from).or(args.conf);
+        args.sets.extend(generic.sets);
+    }
     let sources = ConfigSources::of_process(args.conf, args.sets);
     let config = match Config::load(&sources) {
         Ok(config) => config,
@@ -133,6 +160,7 @@ async fn run(args: Args) -> ExitCode {
             outcome.map_err(|error| up::explain(&dir, error))
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
+        Command::Fs(fs) => return ozone_cli::run_fs(fs, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
         Command::Admin(admin) => admin::run(admin, config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
@@ -160,4 +188,31 @@ async fn run(args: Args) -> ExitCode {
 fn fail(error: impl std::fmt::Display) -> ExitCode {
     eprintln!("ozone: {error}");
     ExitCode::from(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shielded(line: &str) -> String {
+        let words = words(line.split(' ').map(OsString::from).collect());
+        let words = words.iter().map(|word| word.to_string_lossy());
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_stands_behind_fs_is_not_for_this_program() {
+        for (line, expected) in [
+            ("ozone fs -D a=b -ls", "ozone fs -- -D a=b -ls"),
+            (
+                "ozone --set a=b --log-json fs -h",
+                "ozone --set a=b --log-json fs -- -h",
+            ),
+            ("ozone -D fs sh fs", "ozone -D fs sh fs"),
+            ("ozone sh volume create fs", "ozone sh volume create fs"),
+            ("ozone", "ozone"),
+        ] {
+            assert_eq!(shielded(line), expected);
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod corrupt;
 pub mod daemons;
 pub mod http;
 pub mod memory;
+pub mod ozone_fs;
 pub mod ports;
 pub mod power;
 pub mod shared;

@@ -232,8 +232,10 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.client.read.timeout", "30s", Kind::Duration, "How long a client waits for data."),
     KeySpec::new("ozone.client.write.timeout", "30s", Kind::Duration, "How long a client waits for written data to be acknowledged."),
     KeySpec::new("ozone.client.failover.max.attempts", "500", Kind::Int, "How often a client tries before it gives up on a service.").unused(),
-    KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once.").unused(),
-    KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins.").unused(),
+    KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once."),
+    KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins."),
+    KeySpec::new("fs.defaultFS", "", Kind::Text, "Where `ozone fs` looks for paths without a scheme; empty for the configured cluster."),
+    KeySpec::new("ozone.om.enable.ofs.shared.tmp.dir", "false", Kind::Bool, "Whether /tmp is one directory for all users of `ozone fs`."),
 
     // Trust.
     KeySpec::new("ozone.security.enabled", "false", Kind::Bool, "Whether servers prove who they are to one another (mTLS)."),

@@ -148,7 +148,6 @@ pub const KNOWN: &[&str] = &[
     "ozone.om.container.location.cache.size",
     "ozone.om.db.max.open.files",
     "ozone.om.enable.filesystem.paths",
-    "ozone.om.enable.ofs.shared.tmp.dir",
     "ozone.om.follower.read.local.lease.enabled",
     "ozone.om.follower.read.local.lease.time.ms",
     "ozone.om.group.rights",
