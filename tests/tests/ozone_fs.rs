@@ -347,3 +347,30 @@ fn a_snapshot_is_read_by_its_path_and_never_changed() {
     ok(&cluster, &["-deleteSnapshot", &om, "snap"]);
     assert_eq!(ok(&cluster, &["-ls", past]), "");
 }
+
+#[test]
+fn a_large_directory_is_listed_whole_and_in_order() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let dir = cluster.bucket("vol", "bucket").join("dir");
+    fs::create_dir(&dir).unwrap();
+    let names: Vec<_> = (0..2500).map(|n| format!("{n:04}")).collect();
+    for name in &names {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    fs::create_dir(dir.join("1000x")).unwrap();
+    fs::write(dir.join("1000x/in"), "").unwrap();
+    let tree = ok(&cluster, &["-ls", "-C", "-R", "/vol/bucket/dir"]);
+    let mut expected: Vec<_> = names.iter().map(String::as_str).collect();
+    expected.splice(1001..1001, ["1000x", "1000x/in"]);
+    let listed: Vec<_> = tree
+        .lines()
+        .map(|line| &line["/vol/bucket/dir/".len()..])
+        .collect();
+    assert_eq!(listed, expected);
+    let flat = ok(&cluster, &["-ls", "/vol/bucket/dir"]);
+    assert!(flat.starts_with("Found 2501 items\n"));
+    assert_eq!(flat.lines().count(), 2502);
+    let removed = ok(&cluster, &["-rm", "-r", "/vol/bucket/dir/[01]*"]);
+    assert_eq!(removed.lines().count(), 2001);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 500);
+}
