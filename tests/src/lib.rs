@@ -17,6 +17,7 @@ pub mod ports;
 pub mod power;
 pub mod shared;
 pub mod shell;
+pub mod tree;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions, Refused};
