@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_common::clock::Clock;
+use ozone_common::rng::Rng;
 use ozone_proto::namespace::{DirRef, Keep, Replication, SessionRow};
 use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
 use ozone_raft::Group;
 use prost::Message;
 
+use crate::admins::Admins;
 use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
 use crate::leases::Leases;
@@ -41,6 +43,10 @@ pub struct Leader {
     pub room: Arc<Room>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// Who may act for others.
+    pub admins: Admins,
 }
 
 impl Leader {

@@ -3,12 +3,14 @@
 //! A request travels [`service`] -> [`runner`] -> the log -> [`state_machine`] -> one file of
 //! [`ops`], or, when it only looks, [`runner`] -> [`reads`]. What is stored where is in [`tables`].
 
+pub mod admins;
 pub mod apply;
 pub mod background;
 pub mod block_refs;
 pub mod block_writer;
 pub mod blocks;
 pub mod error;
+pub mod etag;
 pub mod extents;
 pub mod file_map;
 pub mod fold_queue;

@@ -72,6 +72,7 @@ impl Runner {
             return Err(self.not_leader());
         }
         self.check_session(request, body)?;
+        self.leader.admins.check(request, body)?;
         let entered = self.enter(body, session_of(request)).await?;
         if ops::is_change(body) {
             return self.change(request, &entered).await;
@@ -239,6 +240,7 @@ impl Runner {
         }
         let fresh = matches!(&asked, Body::GetExtents(r) if r.fresh_locations);
         let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
+        let head = matches!(&asked, Body::GetKeyInfoRequest(r) if r.key_args.head_op());
         match self
             .leader
             .read(move |store| reads::answer(&asked, &store.view()))
@@ -249,7 +251,14 @@ impl Runner {
                 found.locations = self.leader.blocks.locate(&found.extents, fresh).await?;
                 Ok(Reply::GetExtents(*found))
             }
+            Answer::Key(key) if head => Ok(key_answer(*key, is_lookup)),
             Answer::Key(key) => self.complete_key(*key, is_lookup).await,
+            Answer::KeyMap(mut found) => {
+                if let Some(map) = &mut found.map {
+                    map.locations = self.leader.blocks.locate(&map.extents, false).await?;
+                }
+                Ok(Reply::ReadKey(*found))
+            }
         }
     }
 
@@ -257,16 +266,7 @@ impl Runner {
         for list in &mut key.key_location_list {
             self.leader.blocks.complete(&mut list.key_locations).await?;
         }
-        Ok(match lookup {
-            true => Reply::LookupKeyResponse(LookupKeyResponse {
-                key_info: Some(key),
-                ..Default::default()
-            }),
-            false => Reply::GetKeyInfoResponse(GetKeyInfoResponse {
-                key_info: Some(key),
-                ..Default::default()
-            }),
-        })
+        Ok(key_answer(key, lookup))
     }
 
     /// Notes the opener before the look, so that an unlink in between keeps the inode for it.
@@ -392,6 +392,19 @@ impl Runner {
     fn session_closed(&self, session: u64) {
         self.leader.opens.session_closed(session);
         self.leader.leases.session_closed(session);
+    }
+}
+
+fn key_answer(key: KeyInfo, lookup: bool) -> Reply {
+    match lookup {
+        true => Reply::LookupKeyResponse(LookupKeyResponse {
+            key_info: Some(key),
+            ..Default::default()
+        }),
+        false => Reply::GetKeyInfoResponse(GetKeyInfoResponse {
+            key_info: Some(key),
+            ..Default::default()
+        }),
     }
 }
 

@@ -26,6 +26,7 @@ use ozone_security::identity::Role;
 use tonic::service::Routes;
 use uuid::Uuid;
 
+use crate::admins::Admins;
 use crate::background::{Fold, OpenKeys, Reclaim, SessionWatch};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
@@ -240,6 +241,8 @@ impl OmServer {
             default_replication: default_replication(&options.config)?,
             room: Arc::default(),
             clock: options.clock.clone(),
+            rng: options.rng.clone(),
+            admins: Admins::from_config(&options.config),
         });
         let address = options
             .config

@@ -2,6 +2,8 @@
 
 mod buckets;
 mod keys;
+mod s3;
+mod upload;
 mod volumes;
 
 use bytes::Bytes;
@@ -16,6 +18,8 @@ use crate::{ClientError, OwnSession, Result};
 
 pub use buckets::NewBucket;
 pub use keys::{KeyName, NewKey};
+pub use s3::{ListRequest, ListedPage, S3Key};
+pub use upload::Upload;
 
 /// The object interface for one caller. Cheap to clone.
 #[derive(Debug, Clone)]

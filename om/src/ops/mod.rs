@@ -11,10 +11,12 @@ pub mod fold;
 pub mod key_commit;
 pub mod key_create;
 pub mod key_delete;
+pub mod key_put;
 pub mod key_rename;
 pub mod link;
 pub mod purge;
 pub mod rename;
+pub mod s3_secret;
 pub mod session;
 pub mod set_attr;
 pub mod unlink;
@@ -42,6 +44,9 @@ pub fn is_change(body: &Body) -> bool {
             | Body::LookupKeyRequest(_)
             | Body::ListKeysRequest(_)
             | Body::GetKeyInfoRequest(_)
+            | Body::ReadKey(_)
+            | Body::ListObjects(_)
+            | Body::LookupS3Secret(_)
             | Body::ServiceListRequest(_)
             | Body::Lookup(_)
             | Body::GetAttr(_)
@@ -85,6 +90,10 @@ pub async fn prepare<'a>(
             let at = leader.key(&r.key_args).await?;
             (leader.removal(at, session), &mut r.key_args.keep)
         }
+        Body::PutKey(r) => {
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
+        }
         other => {
             prepare_in_place(other, leader).await?;
             return Ok(None);
@@ -99,6 +108,7 @@ async fn prepare_in_place(body: &mut Body, leader: &Leader) -> Result<()> {
     match body {
         Body::AllocateBlocks(r) => allocate_blocks::prepare(r, leader).await?,
         Body::Batch(r) => batch::prepare(r, leader),
+        Body::GetS3SecretRequest(r) => s3_secret::prepare(r, leader),
         Body::Commit(r) => leader.opens.correct(r.r#ref.as_mut()),
         Body::SetAttr(r) => leader.opens.correct(r.r#ref.as_mut()),
         _ => {}
@@ -130,6 +140,12 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::CommitKeyRequest(r) => key_commit::apply(r, ctx).map(Reply::CommitKeyResponse),
         Body::DeleteKeyRequest(r) => key_delete::apply(r, ctx).map(Reply::DeleteKeyResponse),
         Body::RenameKeyRequest(r) => key_rename::apply(r, ctx).map(Reply::RenameKeyResponse),
+        Body::PutKey(r) => key_put::apply(r, ctx).map(Reply::PutKey),
+        Body::GetS3SecretRequest(r) => s3_secret::get(r, ctx).map(Reply::GetS3SecretResponse),
+        Body::SetS3SecretRequest(r) => s3_secret::set(r, ctx).map(Reply::SetS3SecretResponse),
+        Body::RevokeS3SecretRequest(r) => {
+            s3_secret::revoke(r, ctx).map(Reply::RevokeS3SecretResponse)
+        }
         Body::Create(r) => create::apply(r, ctx).map(Reply::Create),
         Body::Link(r) => link::apply(r, ctx).map(Reply::Link),
         Body::Unlink(r) => unlink::apply(r, ctx).map(Reply::Unlink),
