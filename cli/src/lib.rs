@@ -16,6 +16,7 @@ mod output;
 mod page;
 mod quota;
 mod replication;
+mod s3;
 mod sh;
 mod shell;
 mod snapshot;
@@ -23,4 +24,5 @@ mod usage;
 mod volume;
 
 pub use freon::{FreonArgs, run_freon};
+pub use s3::{S3Args, run_s3};
 pub use sh::{ShArgs, run_sh};

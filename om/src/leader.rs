@@ -11,6 +11,7 @@ use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
 use ozone_raft::Group;
 use prost::Message;
 
+use crate::admins::Admins;
 use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
 use crate::leases::Leases;
@@ -49,6 +50,8 @@ pub struct Leader {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+    /// Who may act for others.
+    pub admins: Admins,
 }
 
 impl Leader {

@@ -50,6 +50,7 @@ fn takes_room(body: &Body) -> bool {
             | Body::CreateBucketRequest(_)
             | Body::CreateKeyRequest(_)
             | Body::CommitKeyRequest(_)
+            | Body::PutKey(_)
             | Body::Create(_)
             | Body::Link(_)
             | Body::Commit(_)

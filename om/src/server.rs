@@ -26,6 +26,7 @@ use ozone_security::identity::Role;
 use tonic::service::Routes;
 use uuid::Uuid;
 
+use crate::admins::Admins;
 use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
@@ -265,6 +266,7 @@ impl OmServer {
             diffs: Jobs::default(),
             clock: options.clock.clone(),
             rng: options.rng.clone(),
+            admins: Admins::from_config(&options.config),
         });
         let address = options
             .config

@@ -73,6 +73,8 @@ tables! {
     DELETED_DIRECTORY = "deletedDirectoryTable";
     /// `/<volume>/<bucket>/<key>/<client id>` -> OpenKeyRow
     OPEN_KEY = "openKeyTable";
+    /// `<access id>` -> S3SecretRow
+    S3_SECRET = "s3SecretTable";
     /// session id (8 bytes, big endian) -> SessionRow
     SESSION = "sessionTable";
     /// client id (16 bytes), call id (8 bytes, big endian) -> ReplyRow

@@ -1,6 +1,7 @@
-//! The servers as processes of their own: `ozone scm`, `ozone om`, `ozone datanode`.
+//! The servers as processes of their own: `ozone scm`, `ozone om`, `ozone datanode`, `ozone s3g`.
 
 use clap::Args;
+use ozone_client::{Client, ClientConfig};
 use ozone_common::clock::SystemClock;
 use ozone_common::config::Config;
 use ozone_common::disk::RealDisk;
@@ -8,6 +9,7 @@ use ozone_common::net::TcpNet;
 use ozone_common::rng::OsRng;
 use ozone_datanode::{DatanodeOptions, DatanodeServer};
 use ozone_om::{OmOptions, OmServer};
+use ozone_s3::S3Server;
 use ozone_scm::{ScmOptions, ScmServer};
 use std::sync::Arc;
 
@@ -103,5 +105,18 @@ pub(crate) async fn datanode(config: Config) -> Result<(), String> {
     }
     signals::stop().await?;
     server.shutdown().await;
+    Ok(())
+}
+
+/// `ozone s3g`.
+pub(crate) async fn s3g(config: Config) -> Result<(), String> {
+    let client = ClientConfig::from_config(&config).map_err(text)?;
+    let client = Client::connect(client).await.map_err(text)?;
+    let started = S3Server::start(&config, &*TcpNet::shared(), client.clone()).await;
+    let server = started.map_err(text)?;
+    tracing::info!(address = %server.address(), "the S3 gateway answers");
+    signals::stop().await?;
+    server.shutdown().await;
+    client.close().await;
     Ok(())
 }

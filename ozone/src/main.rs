@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use ozone_cli::{FreonArgs, ShArgs};
+use ozone_cli::{FreonArgs, S3Args, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
@@ -57,11 +57,15 @@ enum Command {
     Om(daemon::OmArgs),
     /// Runs a datanode.
     Datanode,
+    /// Runs an S3 gateway.
+    S3g,
     /// What operators do.
     Admin(admin::AdminArgs),
     /// Volumes, buckets and keys.
     #[command(alias = "shell")]
     Sh(ShArgs),
+    /// Secrets of S3's users.
+    S3(S3Args),
     /// Load tests.
     Freon(FreonArgs),
     /// Prints configuration values.
@@ -133,6 +137,7 @@ async fn run(args: Args) -> ExitCode {
             outcome.map_err(|error| up::explain(&dir, error))
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
+        Command::S3(s3) => return ozone_cli::run_s3(s3, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
         Command::Admin(admin) => admin::run(admin, config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
@@ -145,6 +150,7 @@ async fn run(args: Args) -> ExitCode {
                 Command::Scm(scm) => daemon::scm(scm, config).await,
                 Command::Om(om) => daemon::om(om, config).await,
                 Command::Datanode => daemon::datanode(config).await,
+                Command::S3g => daemon::s3g(config).await,
                 Command::Mount(mount) => mount::run(mount, config).await,
                 _ => Ok(()),
             },

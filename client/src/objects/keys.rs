@@ -51,7 +51,7 @@ struct Content {
 }
 
 impl KeyName<'_> {
-    fn args(&self) -> KeyArgs {
+    pub(super) fn args(&self) -> KeyArgs {
         KeyArgs {
             volume_name: self.volume.to_owned(),
             bucket_name: self.bucket.to_owned(),
@@ -151,6 +151,7 @@ impl Objects {
         let request = DeleteKeyRequest {
             key_args: name.args(),
             keep: None,
+            as_object: None,
         };
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }

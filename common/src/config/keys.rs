@@ -249,14 +249,15 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.security.join.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert join` with which a server asks for its first certificate."),
     KeySpec::new("ozone.security.client.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert client` that says who a client is and whom it trusts."),
     KeySpec::new("ozone.acl.enabled", "false", Kind::Bool, "Whether access control lists are enforced."),
-    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything.").unused(),
+    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others."),
     KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything.").unused(),
     KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything.").unused(),
 
     // S3.
-    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers.").unused(),
+    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers."),
     KeySpec::new("ozone.s3g.domain.name", "", Kind::List, "Domains under which a host name is a bucket name.").unused(),
-    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees.").unused(),
+    KeySpec::new("ozone.s3.administrators", "", Kind::List, "Users who may manage the S3 secrets of others."),
+    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees."),
 ];
 
 /// The spec of a key by any of its names; `name.<service>[.<node>]` finds a per-node key.

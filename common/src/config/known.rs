@@ -215,7 +215,6 @@ pub const KNOWN: &[&str] = &[
     "ozone.recon.sql.db.jdbc.url",
     "ozone.recon.task.thread.count",
     "ozone.replication.allowed-configs",
-    "ozone.s3.administrators",
     "ozone.s3.administrators.groups",
     "ozone.s3g.client.buffer.size",
     "ozone.s3g.default.bucket.layout",

@@ -11,10 +11,12 @@ pub mod fold;
 pub mod key_commit;
 pub mod key_create;
 pub mod key_delete;
+pub mod key_put;
 pub mod key_rename;
 pub mod link;
 pub mod purge;
 pub mod rename;
+pub mod s3_secret;
 pub mod session;
 pub mod set_attr;
 pub mod snapshot_create;
@@ -46,6 +48,9 @@ pub fn is_change(body: &Body) -> bool {
             | Body::LookupKeyRequest(_)
             | Body::ListKeysRequest(_)
             | Body::GetKeyInfoRequest(_)
+            | Body::ReadKey(_)
+            | Body::ListObjects(_)
+            | Body::LookupS3Secret(_)
             | Body::ServiceListRequest(_)
             | Body::Lookup(_)
             | Body::GetAttr(_)
@@ -97,6 +102,10 @@ pub async fn prepare<'a>(
             let at = leader.key(&r.key_args).await?;
             (leader.removal(at, session), &mut r.key_args.keep)
         }
+        Body::PutKey(r) => {
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
+        }
         other => {
             prepare_in_place(other, leader).await?;
             return Ok(None);
@@ -113,6 +122,7 @@ async fn prepare_in_place(body: &mut Body, leader: &Leader) -> Result<()> {
         Body::Batch(r) => batch::prepare(r, leader),
         Body::CreateSnapshotRequest(r) => snapshot_create::prepare(r, leader).await?,
         Body::RenameSnapshotRequest(_) => snapshot_rename::prepare(leader)?,
+        Body::GetS3SecretRequest(r) => s3_secret::prepare(r, leader),
         Body::Commit(r) => leader.opens.correct(r.r#ref.as_mut()),
         Body::SetAttr(r) => leader.opens.correct(r.r#ref.as_mut()),
         _ => {}
@@ -144,6 +154,12 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::CommitKeyRequest(r) => key_commit::apply(r, ctx).map(Reply::CommitKeyResponse),
         Body::DeleteKeyRequest(r) => key_delete::apply(r, ctx).map(Reply::DeleteKeyResponse),
         Body::RenameKeyRequest(r) => key_rename::apply(r, ctx).map(Reply::RenameKeyResponse),
+        Body::PutKey(r) => key_put::apply(r, ctx).map(Reply::PutKey),
+        Body::GetS3SecretRequest(r) => s3_secret::get(r, ctx).map(Reply::GetS3SecretResponse),
+        Body::SetS3SecretRequest(r) => s3_secret::set(r, ctx).map(Reply::SetS3SecretResponse),
+        Body::RevokeS3SecretRequest(r) => {
+            s3_secret::revoke(r, ctx).map(Reply::RevokeS3SecretResponse)
+        }
         Body::Create(r) => create::apply(r, ctx).map(Reply::Create),
         Body::Link(r) => link::apply(r, ctx).map(Reply::Link),
         Body::Unlink(r) => unlink::apply(r, ctx).map(Reply::Unlink),

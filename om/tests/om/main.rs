@@ -3,6 +3,7 @@
 
 mod batch;
 mod folding;
+mod objects;
 mod snapshots;
 mod state;
 mod support;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use ozone_client::{Client, ClientConfig};
 use ozone_common::caller::Caller;
 use ozone_common::config::Config;
+use ozone_common::net::TcpNet;
 use ozone_datanode::{DatanodeOptions, DatanodeServer};
 use ozone_om::OmServer;
+use ozone_s3::S3Server;
 use ozone_scm::{CertificateFor, ScmOptions, ScmServer};
 use ozone_security::settings::{CLIENT_FILE, JOIN_FILE, tls_wanted};
 
@@ -35,11 +37,14 @@ pub(super) async fn start(
     let mut client = ClientConfig::from_config(config).map_err(|e| e.to_string())?;
     client.om = vec![om_address.clone()];
     let client = Client::connect(client).await.map_err(|e| e.to_string())?;
+    let s3 = S3Server::start(config, &*TcpNet::shared(), client.clone()).await;
+    let s3 = s3.map_err(|e| e.to_string())?;
     Ok(Cluster {
         scm,
         om,
         datanodes,
         client,
+        s3,
         om_address,
         config: config.clone(),
     })
