@@ -3,6 +3,7 @@
 
 mod fold;
 mod open_keys;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::tables::{self, Table};
 
 pub use fold::Fold;
 pub use open_keys::OpenKeys;
+pub use uploads::Uploads;
 
 /// Deleted files or directories taken up by one command.
 const KEYS: usize = 200;

@@ -72,6 +72,24 @@ pub fn put(
 
 /// The inode of the committed key.
 fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<InodeRow> {
+    let given = if args.extents.is_empty() {
+        from_locations(&args.key_locations)
+    } else {
+        args.extents.clone()
+    };
+    let extents = super::commit::keep_inline(apply, opened.object_id, &given)?;
+    let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    let size = args.data_size.unwrap_or(reach);
+    filled(args, opened, (size, extents), apply)
+}
+
+/// The inode of a new file with these extents, whose inline bytes are filed.
+pub fn filled(
+    args: &KeyArgs,
+    new: InodeRow,
+    (size, extents): (u64, Vec<Extent>),
+    apply: &mut Apply<'_>,
+) -> Result<InodeRow> {
     let mut row = InodeRow {
         version: namespace::ROW_VERSION,
         update_id: apply.index,
@@ -83,30 +101,18 @@ fn content(args: &KeyArgs, opened: InodeRow, apply: &mut Apply<'_>) -> Result<In
         atime_ns: apply.time_ns,
         mtime_ns: apply.time_ns,
         ctime_ns: apply.time_ns,
-        ..opened
+        size,
+        ..new
     };
-    let given = if args.extents.is_empty() {
-        from_locations(&args.key_locations)
-    } else {
-        args.extents.clone()
-    };
-    let extents = super::commit::keep_inline(apply, row.object_id, &given)?;
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
-    row.size = args.data_size.unwrap_or(reach);
     if reach > row.size {
         return Err(refuse::invalid(format!(
             "a key of {} bytes with content up to {reach}",
             row.size
         )));
     }
-    file_map::change(
-        apply,
-        &mut row,
-        Change {
-            holes: Vec::new(),
-            extents,
-        },
-    )?;
+    let holes = Vec::new();
+    file_map::change(apply, &mut row, Change { holes, extents })?;
     etag::bind(&mut row);
     Ok(row)
 }
