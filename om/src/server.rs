@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::admins::Admins;
-use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch};
+use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -366,6 +366,11 @@ fn background(
         runner: runner.clone(),
         interval: duration("ozone.om.open.key.cleanup.service.interval")?,
         age: duration("ozone.om.open.key.expire.threshold")?,
+    });
+    workers.spawn(Uploads {
+        runner: runner.clone(),
+        interval: duration("ozone.om.open.mpu.cleanup.service.interval")?,
+        age: duration("ozone.om.open.mpu.expire.threshold")?,
     });
     Ok(workers)
 }

@@ -62,6 +62,12 @@ impl Conditions<'_> {
             _ => Ok(()),
         }
     }
+
+    /// As `check`, for the source of a copy: there is nothing that the client has already.
+    pub(crate) fn check_source(&self, key: &State<'_>) -> S3Result<()> {
+        self.check(key)
+            .map_err(|_| failed("x-amz-copy-source-if-*"))
+    }
 }
 
 fn failed(condition: &str) -> S3Error {

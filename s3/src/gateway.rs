@@ -83,5 +83,16 @@ operations! {
     get_object(GetObjectInput) -> GetObjectOutput => object_get;
     head_object(HeadObjectInput) -> HeadObjectOutput => object_head;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput => object_delete;
+    copy_object(CopyObjectInput) -> CopyObjectOutput => object_copy;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput => tagging_put;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput => tagging_get;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput => tagging_delete;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput => multipart_create;
+    upload_part(UploadPartInput) -> UploadPartOutput => multipart_part;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput => multipart_copy;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput => multipart_complete;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput => multipart_abort;
+    list_parts(ListPartsInput) -> ListPartsOutput => multipart_parts;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput => multipart_list;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput => objects_delete;
 }

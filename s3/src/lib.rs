@@ -5,17 +5,21 @@
 //! signature with the secret that [`auth`] gives it, and takes the request apart -> [`gateway`], whose handlers get
 //! to the cluster only as the user who has signed.
 
+mod attributes;
 mod auth;
 mod body;
 mod buckets;
 mod conditions;
+mod copy;
 mod error;
 mod front;
 mod gateway;
 mod list;
+mod multipart;
 mod names;
 mod objects;
 mod read;
 mod server;
+mod tagging;
 
 pub use server::{S3Error, S3Server};

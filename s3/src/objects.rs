@@ -6,6 +6,7 @@ use ozone_client::objects::S3Key;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use crate::attributes::{headers, tags_of_header};
 use crate::body::{self, Promised};
 use crate::conditions;
 use crate::error::answer;
@@ -39,6 +40,8 @@ macro_rules! promised {
         }
     };
 }
+pub(crate) use promised;
+
 impl Gateway {
     pub(crate) async fn object_put(
         &self,
@@ -56,14 +59,17 @@ impl Gateway {
         let name = names::key(&self.volume, &input.bucket, &input.key)?;
         let (if_absent, if_match) =
             conditions::of_write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let metadata = headers!(input).into_pairs()?;
+        let tags = tags_of_header(input.tagging.as_deref())?;
         let mut upload = objects.upload(name, None);
         let received = body::receive(input.body.take(), promised, &mut upload).await?;
         let directory = input.key.ends_with('/');
         let key = S3Key {
             etag: (!directory).then(|| received.etag.clone()),
+            metadata,
+            tags,
             if_absent,
             if_match,
-            ..Default::default()
         };
         upload.put(key).await.map_err(answer)?;
         let made = received.checksum;

@@ -11,6 +11,7 @@ use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::attributes::{Headers, from_pairs};
 use crate::buckets::timestamp;
 use crate::conditions::{Conditions, State};
 use crate::error::answer;
@@ -50,6 +51,12 @@ impl Key {
             true => 0,
             false => self.info.data_size,
         }
+    }
+
+    /// What was stored beside its bytes.
+    fn headers(&self) -> Headers {
+        let pairs = self.info.metadata.iter();
+        from_pairs(pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())))
     }
 
     pub(crate) fn state(&self) -> State<'_> {
@@ -113,11 +120,20 @@ impl Gateway {
         check(&conditions, &key)?;
         let range = key.range(input.range.as_ref())?;
         let wanted = range.clone().unwrap_or(0..key.size());
+        let tags = i32::try_from(key.info.tags.len()).ok();
+        let headers = key.headers();
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: length(wanted.end - wanted.start),
             content_range: content_range(range.as_ref(), key.size()),
-            content_type: Some(DEFAULT_TYPE.to_owned()),
+            content_type: headers.content_type.or_else(default_type),
+            cache_control: headers.cache_control,
+            content_disposition: headers.content_disposition,
+            content_encoding: headers.content_encoding,
+            content_language: headers.content_language,
+            expires: headers.expires,
+            metadata: headers.metadata,
+            tag_count: tags.filter(|count| *count > 0),
             e_tag: Some(ETag::Strong(key.etag.clone())),
             last_modified: Some(timestamp(key.info.modification_time)),
             body: Some(content(reader, wanted).await?),
@@ -147,11 +163,18 @@ impl Gateway {
         check(&conditions, &key)?;
         let range = key.range(input.range.as_ref())?;
         let wanted = range.clone().unwrap_or(0..key.size());
+        let headers = key.headers();
         let mut response = S3Response::new(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: length(wanted.end - wanted.start),
             content_range: content_range(range.as_ref(), key.size()),
-            content_type: Some(DEFAULT_TYPE.to_owned()),
+            content_type: headers.content_type.or_else(default_type),
+            cache_control: headers.cache_control,
+            content_disposition: headers.content_disposition,
+            content_encoding: headers.content_encoding,
+            content_language: headers.content_language,
+            expires: headers.expires,
+            metadata: headers.metadata,
             e_tag: Some(ETag::Strong(key.etag.clone())),
             last_modified: Some(timestamp(key.info.modification_time)),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
@@ -165,7 +188,9 @@ impl Gateway {
 }
 
 /// The type of a key of which nobody has said another.
-const DEFAULT_TYPE: &str = "binary/octet-stream";
+fn default_type() -> Option<String> {
+    Some("binary/octet-stream".to_owned())
+}
 
 /// Conditions of a read; who has the key already is told which it is.
 fn check(conditions: &Conditions<'_>, key: &Key) -> S3Result<()> {

@@ -15,6 +15,7 @@ pub mod http;
 pub mod memory;
 pub mod ports;
 pub mod power;
+pub mod s3;
 pub mod shared;
 pub mod shell;
 pub mod tree;

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod keys;
+mod multipart;
 mod s3;
 mod snapshots;
 mod upload;
@@ -19,6 +20,7 @@ use crate::{ClientError, OwnSession, Result};
 
 pub use buckets::NewBucket;
 pub use keys::{KeyName, NewKey};
+pub use multipart::{CopyFrom, UploadsPage};
 pub use s3::{ListRequest, ListedPage, S3Key};
 pub use snapshots::{BucketName, DiffPage, SnapshotPair};
 pub use upload::Upload;

@@ -52,7 +52,7 @@ pub struct ListRequest {
 pub type ListedPage = ListObjectsResponse;
 
 /// Pairs as messages have them.
-fn pairs(pairs: &[(String, String)]) -> Vec<KeyValue> {
+pub(super) fn pairs(pairs: &[(String, String)]) -> Vec<KeyValue> {
     let pair = |(key, value): &(String, String)| KeyValue {
         key: key.clone(),
         value: Some(value.clone()),

@@ -167,7 +167,6 @@ pub const KNOWN: &[&str] = &[
     "ozone.om.keyname.character.check.enabled",
     "ozone.om.listener.nodes",
     "ozone.om.multitenancy.enabled",
-    "ozone.om.open.mpu.cleanup.service.interval",
     "ozone.om.ranger.https-address",
     "ozone.om.ranger.service",
     "ozone.om.ratis.log.purge.gap",

@@ -78,6 +78,25 @@ fn content(
     bucket: u64,
     apply: &mut Apply<'_>,
 ) -> Result<InodeRow> {
+    let given = if args.extents.is_empty() {
+        from_locations(&args.key_locations)
+    } else {
+        args.extents.clone()
+    };
+    let extents = super::commit::keep_inline(apply, opened.object_id, &given)?;
+    let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    let size = args.data_size.unwrap_or(reach);
+    filled(args, opened, (size, extents), bucket, apply)
+}
+
+/// The inode of a new file of the bucket with these extents, whose inline bytes are filed.
+pub fn filled(
+    args: &KeyArgs,
+    new: InodeRow,
+    (size, extents): (u64, Vec<Extent>),
+    bucket: u64,
+    apply: &mut Apply<'_>,
+) -> Result<InodeRow> {
     let mut row = InodeRow {
         version: namespace::ROW_VERSION,
         update_id: apply.index,
@@ -89,35 +108,22 @@ fn content(
         atime_ns: apply.time_ns,
         mtime_ns: apply.time_ns,
         ctime_ns: apply.time_ns,
-        ..opened
+        size,
+        ..new
     };
-    let given = if args.extents.is_empty() {
-        from_locations(&args.key_locations)
-    } else {
-        args.extents.clone()
-    };
-    let extents = super::commit::keep_inline(apply, row.object_id, &given)?;
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
-    row.size = args.data_size.unwrap_or(reach);
     if reach > row.size {
         return Err(refuse::invalid(format!(
             "a key of {} bytes with content up to {reach}",
             row.size
         )));
     }
+    let holes = Vec::new();
     let holder = Holder {
         bucket,
         until: apply.index,
     };
-    file_map::change(
-        apply,
-        holder,
-        &mut row,
-        Change {
-            holes: Vec::new(),
-            extents,
-        },
-    )?;
+    file_map::change(apply, holder, &mut row, Change { holes, extents })?;
     etag::bind(&mut row);
     Ok(row)
 }

@@ -7,6 +7,7 @@ pub mod listing;
 pub mod objects;
 pub mod order;
 pub mod snapshots;
+pub mod uploads;
 
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -54,6 +55,12 @@ pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
         }
         Body::ReadKey(r) => keys::read(r, rows).map(|k| Answer::KeyMap(Box::new(k))),
         Body::ListObjects(r) => done(objects::list(r, rows).map(Reply::ListObjects)),
+        Body::ListMultiPartUploadPartsRequest(r) => {
+            done(uploads::parts(r, rows).map(Reply::ListMultiPartUploadPartsResponse))
+        }
+        Body::ListMultipartUploadsRequest(r) => {
+            done(uploads::uploads(r, rows).map(Reply::ListMultipartUploadsResponse))
+        }
         Body::LookupS3Secret(r) => done(s3_secret::lookup(r, rows).map(Reply::LookupS3Secret)),
         Body::LookupKeyRequest(r) => {
             keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))

@@ -3,6 +3,7 @@
 
 mod batch;
 mod folding;
+mod multipart;
 mod objects;
 mod snapshots;
 mod state;
