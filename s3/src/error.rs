@@ -5,9 +5,15 @@ use ozone_client::ClientError;
 use ozone_client::wire::om::Status;
 use s3s::{S3Error, S3ErrorCode};
 
-/// An error with a message.
+/// Whether a document can hold a character: names of keys have others too.
+pub(crate) fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// An error with a message, which may quote what no document can hold.
 pub(crate) fn refuse(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
-    S3Error::with_message(code, message.into())
+    let message = message.into();
+    S3Error::with_message(code, message.replace(|c| !is_xml(c), "\u{fffd}"))
 }
 
 /// An error that Amazon does not have.

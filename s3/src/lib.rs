@@ -9,6 +9,7 @@ mod attributes;
 mod auth;
 mod body;
 mod buckets;
+mod chunks;
 mod conditions;
 mod copy;
 mod error;

@@ -9,7 +9,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use crate::attributes::{headers, tags_of_header};
 use crate::body::{self, Promised};
 use crate::conditions;
-use crate::error::answer;
+use crate::error::{answer, is_xml, refuse};
 use crate::gateway::{Answer, Gateway};
 use crate::names;
 
@@ -127,6 +127,14 @@ impl Gateway {
                 MalformedXML,
                 "at most 1000 keys are deleted at once"
             ));
+        }
+        let unnameable = |item: &&ObjectIdentifier| !item.key.chars().all(is_xml);
+        if let Some(item) = input.delete.objects.iter().find(unnameable) {
+            let message = format!(
+                "XML cannot hold the key {:?}: delete it by itself",
+                item.key
+            );
+            return Err(refuse(s3s::S3ErrorCode::MalformedXML, message));
         }
         // Whether there is such a bucket is said once, not for each key.
         let info = objects.info_bucket(&self.volume, &input.bucket).await;

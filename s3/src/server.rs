@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Users;
+use crate::chunks;
 use crate::front;
 use crate::gateway::Gateway;
 use crate::names::AnyName;
@@ -195,9 +196,12 @@ async fn answer(
     let (method, target) = (request.method().clone(), request.uri().path().to_owned());
     let work = async {
         let (parts, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
+        let expects = parts.headers.contains_key(http::header::EXPECT);
         let answer = match front::inspect(&parts) {
             Ok(()) => {
-                let request = Request::from_parts(parts, Body::from(body));
+                let body = chunks::bounded(&parts.headers, body);
+                let request = Request::from_parts(parts, body);
                 service.call(request).await.map_err(text)
             }
             Err(refusal) => refusal
@@ -210,6 +214,12 @@ async fn answer(
             *broken.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
             broken
         });
+        // What is left of the body of a refused request may never come: a client that was not told to go on keeps
+        // it. And one that waits to be told so before it sends nothing takes the next answer for this one (boto3).
+        if (has_body && !answer.status().is_success()) || (expects && !has_body) {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(http::header::CONNECTION, close);
+        }
         sign(&mut answer);
         let status = answer.status().as_u16();
         match answer.status() == http::StatusCode::INTERNAL_SERVER_ERROR {

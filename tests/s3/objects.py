@@ -53,7 +53,7 @@ def contents():
             assert part["Body"].read() == data[5:]
             assert part["ContentRange"] == f"bytes 5-{size - 1}/{size}"
         refused(416, "InvalidRange", s3.get_object, Bucket="round", Key=key, Range=f"bytes={size}-")
-    for key in ("ü/日本 語", "a b+c=d&e%f#g?h", "tab\tand\u0001", "quote'\"<>&", "dash-", "...", "x" * 255):
+    for key in ("ü/日本 語", "a b+c=d&e%f#g?h", "tab\tand", "a\u0001", "quote'\"<>&", "dash-", "...", "x" * 255):
         s3.put_object(Bucket="round", Key="hostile/" + key, Body=key.encode())
         assert read("hostile/" + key) == key.encode()
     for key in ("//", "/a", "a//b", ".", "..", "a/../b", "x" * 256, "y/" * 600):
@@ -81,6 +81,7 @@ def conditions():
     refused(412, "PreconditionFailed", s3.get_object, Bucket="round", Key="key", IfUnmodifiedSince=early)
     refused(404, "NoSuchKey", s3.get_object, Bucket="round", Key="nothing")
     refused(404, "404", s3.head_object, Bucket="round", Key="nothing")
+    refused(404, "NoSuchKey", s3.get_object, Bucket="round", Key="no\u0001thing")
     refused(400, "BadDigest", s3.put_object, Bucket="round", Key="key", Body=b"two", ContentMD5="A" * 22 + "==")
     refused(400, "InvalidDigest", s3.put_object, Bucket="round", Key="key", Body=b"two", ContentMD5="no")
     refused(400, "BadDigest", s3.put_object, Bucket="round", Key="key", Body=b"two", ChecksumSHA256="A" * 43 + "=")
@@ -108,6 +109,13 @@ def deletes():
     refused(409, "BucketNotEmpty", s3.delete_bucket, Bucket="round")
     keys = [o["Key"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="round") for o in page["Contents"]]
     assert "folder/" not in keys and "folder/inside" in keys
+    hostile = [key for key in keys if "\u0001" in key]
+    for key in hostile:
+        objects = [{"Key": "key"}, {"Key": key}]
+        refused(400, "MalformedXML", s3.delete_objects, Bucket="round", Delete={"Objects": objects})
+        s3.delete_object(Bucket="round", Key=key)
+    keys = [key for key in keys if key not in hostile]
+    assert "key" in keys and len(hostile) == 1
     objects = [{"Key": key} for key in keys + ["nothing"]]
     answer = s3.delete_objects(Bucket="round", Delete={"Objects": objects})
     assert {gone["Key"] for gone in answer["Deleted"]} == set(keys + ["nothing"])

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use ozone_tests::content::bytes;
-use ozone_tests::s3::S3;
+use ozone_tests::s3::{Request, S3};
 use ozone_tests::{Cluster, ClusterOptions};
 
 const SIZES: [usize; 5] = [0, 5, 16 << 10, (16 << 10) + 1, 3 << 20];
@@ -120,4 +120,38 @@ fn a_digest_is_not_shown_for_what_the_mount_has_written_since() {
     );
     assert_eq!(ask("HEAD"), changed, "the same content has the same ETag");
     assert_eq!(ask("PUT"), md5);
+}
+
+#[test]
+fn metadata_stays_with_a_key_that_the_mount_renames() {
+    let doors = Doors::open();
+    let mut put = Request {
+        method: "PUT",
+        path: "/bucket/dir/key".to_owned(),
+        body: b"hello".to_vec(),
+        ..Request::default()
+    };
+    for (name, value) in [
+        ("x-amz-meta-colour", "green"),
+        ("x-amz-tagging", "team=red"),
+        ("content-type", "text/plain"),
+    ] {
+        put.headers.push((name.to_owned(), value.to_owned()));
+    }
+    doors.s3.sign(&mut put);
+    assert_eq!(doors.s3.send(&put).status, 200);
+    let root = doors.cluster.mountpoint().join("s3v/bucket");
+    fs::rename(root.join("dir/key"), root.join("moved")).unwrap();
+    fs::hard_link(root.join("moved"), root.join("linked")).unwrap();
+    for key in ["moved", "linked"] {
+        let got = doors.s3.ask("GET", &format!("/bucket/{key}"), b"").text;
+        for header in [
+            "x-amz-meta-colour: green",
+            "content-type: text/plain",
+            "x-amz-tagging-count: 1",
+        ] {
+            assert!(got.contains(header), "{header} of {key}: {got}");
+        }
+        assert!(got.contains("5d41402abc4b2a76b9719d911017c592"), "{got}");
+    }
 }

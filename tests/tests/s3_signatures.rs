@@ -499,3 +499,23 @@ fn a_secret_that_was_revoked_serves_nobody_within_seconds() {
     assert_eq!(anew.ask("GET", "/vault", b"").status, 200);
     refused(&s3.ask("GET", "/vault", b""), 403, "SignatureDoesNotMatch");
 }
+
+#[test]
+fn a_chunk_of_any_size_is_taken_where_chunks_are_not_signed() {
+    let s3 = &VAULT.s3;
+    let bytes = ozone_tests::content::bytes(1, 5_000_000);
+    let mut request = put("/vault/one-chunk", b"");
+    let length = bytes.len().to_string();
+    header(&mut request, "x-amz-decoded-content-length", &length);
+    header(&mut request, "x-amz-trailer", "x-note");
+    s3.sign_at(&mut request, UNSIGNED_TRAILER, now());
+    let head = format!("{:x}\r\n", bytes.len());
+    request.body = [head.as_bytes(), &bytes, b"\r\n0\r\nx-note:1\r\n\r\n"].concat();
+    let put = s3.send(&request);
+    assert_eq!(put.status, 200, "{}", put.text);
+    assert!(s3.ask("GET", "/vault/one-chunk", b"").body == bytes);
+    // Signed ones are held in memory until they are verified, and so are bounded.
+    let mut request = streamed(s3, "/vault/huge-chunk", &[b"x", b""]);
+    request.body = format!("7fffffff;chunk-signature={}\r\nx", "0".repeat(64)).into_bytes();
+    refused(&s3.send(&request), 400, "InvalidRequest");
+}
