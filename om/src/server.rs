@@ -373,5 +373,9 @@ async fn open_group(
             ..RaftOptions::default()
         },
     };
-    host.open_group(config, state).await.map_err(start)
+    let opened = host.open_group(config, state).await;
+    opened.map_err(|error| match error {
+        lost @ RaftError::LogLost { .. } => start(format!("ozone.om.ratis.storage.dir: {lost}")),
+        other => start(other),
+    })
 }

@@ -13,7 +13,7 @@ use ozone_common::rng::{OsRng, Rng};
 use ozone_common::version_file::VersionFile;
 use ozone_common::worker::Workers;
 use ozone_kv::blocking;
-use ozone_raft::{ChannelConnect, GroupConfig, HostConfig, RaftHost, RaftOptions};
+use ozone_raft::{ChannelConnect, GroupConfig, HostConfig, RaftError, RaftHost, RaftOptions};
 use ozone_rpc::server::ServerHandle;
 use ozone_security::guard::Guard;
 use ozone_security::identity::Role;
@@ -275,7 +275,14 @@ impl ScmServer {
                 ..RaftOptions::default()
             },
         };
-        let group = host.open_group(group, store.clone()).await?;
+        let group = host.open_group(group, store.clone()).await;
+        let group = group.map_err(|error| match error {
+            source @ RaftError::LogLost { .. } => StartError::Log {
+                key: members.key(&options.config, "ozone.scm.ratis.storage.dir"),
+                source,
+            },
+            other => other.into(),
+        })?;
         let clock = options.clock.clone();
         // Ids of commands are greater than those of any earlier run.
         let first_command = i64::try_from(clock.wall_ms()).unwrap_or(0) << 16;

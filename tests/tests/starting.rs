@@ -192,3 +192,51 @@ fn a_directory_that_cannot_be_used_is_named_with_its_key() {
         assert_failed(&output, &["ozone.metadata.dirs", "/proc/no/such"]);
     }
 }
+
+#[test]
+fn a_log_that_is_not_where_it_was_is_refused_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("file");
+    let written = fs::File::create(&file).unwrap();
+    std::io::Write::write_all(&mut &written, &vec![7; 1 << 20]).unwrap();
+    written.sync_all().unwrap();
+    // Before anything of the state was ever durable, and after.
+    for round in 0..2 {
+        match round {
+            0 => cluster.kill9(),
+            _ => cluster.stop(),
+        }
+        for (log, key) in [
+            ("om/ratis", "ozone.om.ratis.storage.dir"),
+            ("scm/scm-ha", "ozone.scm.ratis.storage.dir"),
+        ] {
+            let (log, aside) = (cluster.dir().join(log), cluster.scratch().join("aside"));
+            fs::rename(&log, &aside).unwrap();
+            for _ in 0..2 {
+                let refused = cluster.try_start().expect_err("a refusal");
+                assert_refused(&refused, &[key, log.to_str().unwrap(), "disk"]);
+            }
+            fs::remove_dir_all(&log).unwrap();
+            fs::rename(&aside, &log).unwrap();
+        }
+        cluster.restart();
+        assert!(fs::read(&file).unwrap() == [7; 1 << 20], "other bytes");
+    }
+    cluster.stop();
+}
+
+#[test]
+fn a_log_without_its_segments_is_refused_at_once() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    cluster.bucket("vol", "bucket");
+    cluster.kill9();
+    let is_segment = |path: &Path| {
+        path.file_name()
+            .is_some_and(|n| n.to_str().unwrap().starts_with("log_"))
+    };
+    for segment in find(&cluster.dir().join("om/ratis"), &is_segment) {
+        fs::remove_file(segment).unwrap();
+    }
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.om.ratis.storage.dir", "no entry"]);
+}
