@@ -240,3 +240,21 @@ fn a_log_without_its_segments_is_refused_at_once() {
     let refused = cluster.try_start().expect_err("a refusal");
     assert_refused(&refused, &["ozone.om.ratis.storage.dir", "no entry"]);
 }
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ozone-site.xml");
+    let slip = "<configuration>\n<propertie><name>ozone.om.address</name><value>h:1</value></propertie></configuration>";
+    for (content, word) in [
+        ("", "<configuration>"),
+        ("hello", "hello"),
+        ("{\"json\": true}", "json"),
+        (slip, "line 2"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let path = file.to_str().unwrap();
+        let output = ozone(&["--conf", path, "getconf", "confKey", "ozone.om.address"]);
+        assert_failed(&output, &[path, word]);
+    }
+}
