@@ -258,3 +258,12 @@ fn a_file_that_is_no_configuration_is_refused() {
         assert_failed(&output, &[path, word]);
     }
 }
+
+#[test]
+fn a_bare_ozone_shows_its_commands_and_a_version_its_revision() {
+    let bare = ozone(&[]);
+    assert_eq!(bare.status.code(), Some(1));
+    assert!(String::from_utf8(bare.stderr).unwrap().contains("datanode"));
+    let version = String::from_utf8(ozone(&["version"]).stdout).unwrap();
+    assert!(version.contains("Revision: "), "{version}");
+}
