@@ -260,6 +260,24 @@ fn a_file_that_is_no_configuration_is_refused() {
 }
 
 #[test]
+fn om_init_says_that_it_waits_for_scm_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scm = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let dirs = format!("--set=ozone.metadata.dirs={}", dir.path().display());
+    let address = format!("--set=ozone.scm.block.client.address={scm}");
+    let output = ozone(&[&dirs, &address, "om", "--init"]);
+    let words = [
+        "waiting for SCM",
+        &scm,
+        "ozone.scm.block.client.address",
+        "start `ozone scm`",
+    ];
+    assert_failed(&output, &words);
+}
+
+#[test]
 fn a_bare_ozone_shows_its_commands_and_a_version_its_revision() {
     let bare = ozone(&[]);
     assert_eq!(bare.status.code(), Some(1));
