@@ -260,6 +260,18 @@ fn a_file_that_is_no_configuration_is_refused() {
 }
 
 #[test]
+fn a_server_that_is_no_om_is_named_when_it_is_mounted() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let ports = fs::read_to_string(cluster.dir().join("ports.properties")).unwrap();
+    let port = ports
+        .lines()
+        .find_map(|line| line.strip_prefix("ozone.scm.block.client.address="));
+    let scm = format!("127.0.0.1:{}", port.unwrap());
+    let output = ozone(&["mount", &scm, "/no/such/directory"]);
+    assert_failed(&output, &[&scm, "ozone.om.address"]);
+}
+
+#[test]
 fn om_init_says_that_it_waits_for_scm_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
