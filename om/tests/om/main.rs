@@ -3,5 +3,6 @@
 
 mod batch;
 mod folding;
+mod objects;
 mod state;
 mod support;
