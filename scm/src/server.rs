@@ -197,6 +197,20 @@ impl ScmServer {
     /// Starts the SCM that the configuration describes; it has to be formatted. Returns when it
     /// listens; [`ScmServer::wait_ready`] tells when it can be used.
     pub async fn start(options: ScmOptions) -> Result<Self, StartError> {
+        let mut host = None;
+        let started = Self::start_on(options, &mut host).await;
+        if let (Err(_), Some(host)) = (&started, host) {
+            // A group that is only dropped ends in the midst of its work.
+            host.shutdown().await;
+        }
+        started
+    }
+
+    /// Starts it, and gives its Raft host to be shut down should something fail after that.
+    async fn start_on(
+        options: ScmOptions,
+        made: &mut Option<Arc<RaftHost>>,
+    ) -> Result<Self, StartError> {
         let reading = options.clone();
         let opened = blocking(move || open(&reading)).await;
         let mut opened = opened.map_err(|e| StartError::Members(e.to_string()))??;
@@ -208,6 +222,7 @@ impl ScmServer {
             node_id: opened.identity.scm_id,
             connect: ChannelConnect::new(options.net.clone(), place.transport.client.clone()),
         })?;
+        *made = Some(host.clone());
         let name = ("the Raft listener", "ozone.scm.ratis.port");
         let ratis = bind(&place, name, opened.ratis).await?;
         let ratis_address = ratis.address();

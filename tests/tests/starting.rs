@@ -272,6 +272,22 @@ fn a_server_that_is_no_om_is_named_when_it_is_mounted() {
 }
 
 #[test]
+fn a_start_that_is_refused_late_ends_in_order() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    cluster.stop();
+    let before = cluster.log().len();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.set(&format!(
+        "ozone.om.http-address={}",
+        taken.local_addr().unwrap()
+    ));
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.om.http-address"]);
+    let log = cluster.log();
+    assert!(!log[before..].contains("ERROR"), "{}", &log[before..]);
+}
+
+#[test]
 fn om_init_says_that_it_waits_for_scm_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
