@@ -15,6 +15,7 @@ mod key;
 mod output;
 mod page;
 mod quota;
+mod recursive;
 mod replication;
 mod s3;
 mod sh;

@@ -226,7 +226,7 @@ impl Runner {
             Body::KeepAlive(r) => self.keep_alive(r).await.map(Reply::KeepAlive),
             Body::RenewLeases(r) => self.renew_leases(r).await.map(Reply::RenewLeases),
             Body::Release(r) => self.release(r).await.map(Reply::Release),
-            Body::StatFs(_) => self.leader.blocks.stat_fs().await.map(Reply::StatFs),
+            Body::StatFs(r) => self.leader.stat_fs(r).await.map(Reply::StatFs),
             Body::ServiceListRequest(_) => Ok(Reply::ServiceListResponse(
                 self.services.list(self.leader.group.leader()),
             )),

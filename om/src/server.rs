@@ -214,6 +214,17 @@ fn snapshot_settings(config: &Config) -> Result<snapshots::Settings> {
 impl OmServer {
     /// Starts an OM on directories that were initialised.
     pub async fn start(options: OmOptions) -> Result<Self> {
+        let mut host = None;
+        let started = Self::start_on(options, &mut host).await;
+        if let (Err(_), Some(host)) = (&started, host) {
+            // A group that is only dropped ends in the midst of its work.
+            host.shutdown().await;
+        }
+        started
+    }
+
+    /// Starts it, and gives its Raft host to be shut down should something fail after that.
+    async fn start_on(options: OmOptions, made: &mut Option<Arc<RaftHost>>) -> Result<Self> {
         let started = options.clock.monotonic();
         check_config(&options.config)?;
         let layout = Layout::from_config(&options.config)?;
@@ -233,6 +244,7 @@ impl OmServer {
             connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
         });
         let host = host.map_err(start)?;
+        *made = Some(host.clone());
         let guard = |roles| Guard::new(&version.cluster_id, roles);
         let place = (&options, &transport);
         let raft = serve_raft(place, &host, guard(&[Role::Om])).await?;
@@ -409,5 +421,9 @@ async fn open_group(
             ..RaftOptions::default()
         },
     };
-    host.open_group(config, state).await.map_err(start)
+    let opened = host.open_group(config, state).await;
+    opened.map_err(|error| match error {
+        lost @ RaftError::LogLost { .. } => start(format!("ozone.om.ratis.storage.dir: {lost}")),
+        other => start(other),
+    })
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ozone_cli::{FreonArgs, S3Args, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
@@ -24,11 +24,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a command that could not do its work, as Ozone's.
 const FAILED: u8 = 255;
+/// Exit code where no command is given, as Ozone's.
+const NO_COMMAND: u8 = 1;
 
 #[derive(Parser)]
 #[command(
     name = "ozone",
     version,
+    propagate_version = true,
     about = "A POSIX filesystem and an object store over the same bytes"
 )]
 struct Args {
@@ -42,7 +45,7 @@ struct Args {
     #[arg(long, global = true)]
     log_json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -104,6 +107,10 @@ fn leave(code: ExitCode) -> ! {
 }
 
 async fn run(args: Args) -> ExitCode {
+    let Some(command) = args.command else {
+        eprint!("{}", Args::command().render_help());
+        return ExitCode::from(NO_COMMAND);
+    };
     let sources = ConfigSources::of_process(args.conf, args.sets);
     let config = match Config::load(&sources) {
         Ok(config) => config,
@@ -124,7 +131,7 @@ async fn run(args: Args) -> ExitCode {
             level: None,
         })
     };
-    let outcome = match args.command {
+    let outcome = match command {
         Command::Up(up) => {
             let dir = up.dir.clone();
             if let Err(error) = up::prepare_dir(&dir) {
@@ -166,4 +173,34 @@ async fn run(args: Args) -> ExitCode {
 fn fail(error: impl std::fmt::Display) -> ExitCode {
     eprintln!("ozone: {error}");
     ExitCode::from(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_tells_its_version() {
+        for line in [
+            "--version",
+            "-V",
+            "sh --version",
+            "sh volume -V",
+            "sh volume create --version",
+            "sh key list -V",
+            "freon ockg -V",
+            "om -V",
+        ] {
+            let words = ["ozone"].into_iter().chain(line.split(' '));
+            let told = Args::try_parse_from(words).err().map(|error| error.kind());
+            assert_eq!(told, Some(ErrorKind::DisplayVersion), "{line}");
+        }
+    }
 }

@@ -156,6 +156,18 @@ impl Objects {
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }
 
+    /// Removes a key; a directory with all that it holds.
+    pub async fn delete_tree(&self, name: KeyName<'_>) -> Result<()> {
+        let mut key_args = name.args();
+        key_args.recursive = Some(true);
+        let request = DeleteKeyRequest {
+            key_args,
+            keep: None,
+            as_object: None,
+        };
+        ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
+    }
+
     /// Gives a key another name in its bucket.
     pub async fn rename_key(&self, name: KeyName<'_>, to: &str) -> Result<()> {
         let request = RenameKeyRequest {

@@ -182,9 +182,11 @@ impl<R: Rows> Walk<'_, R> {
         Ok(())
     }
 
-    /// Keys are in the order of their names, component by component: what the walk yields.
+    /// Keys are in the order of their names, component by component: what the walk yields. A
+    /// directory follows its own name without the `/`, as `a/` follows `a`.
     fn is_after_start(&self, path: &[u8]) -> bool {
-        components(path).gt(components(self.start)) || self.start.is_empty()
+        let order = components(path).cmp(components(self.start));
+        order.then(path.len().cmp(&self.start.len())).is_gt() || self.start.is_empty()
     }
 
     fn push(&mut self, path: &[u8], inode: Inode) {

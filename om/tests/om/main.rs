@@ -4,6 +4,7 @@
 mod batch;
 mod folding;
 mod multipart;
+mod object_view;
 mod objects;
 mod snapshots;
 mod state;
