@@ -3,7 +3,7 @@
 use ozone_tests::s3::{Answer, Request, S3};
 use time::OffsetDateTime;
 
-use crate::{VAULT, header, nothing_at, now, put, refused, vault};
+use crate::{header, nothing_at, now, put, refused, shared, vault};
 
 const STREAMING: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 const STREAMING_TRAILER: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
@@ -13,7 +13,8 @@ const CRC32: &str = "NhCmhg==";
 
 #[test]
 fn a_body_that_is_not_the_signed_one_is_refused() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let mut request = put("/vault/body", b"promised");
     s3.sign(&mut request);
     request.body = b"another!".to_vec();
@@ -55,7 +56,8 @@ fn streamed(s3: &S3, path: &str, pieces: &[&[u8]]) -> Request {
 
 #[test]
 fn every_chunk_of_a_streamed_body_is_verified() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let good = streamed(s3, "/vault/streamed-well", &[b"hello ", b"world", b""]);
     assert_eq!(s3.send(&good).status, 200);
     assert!(
@@ -100,7 +102,8 @@ fn trailed(s3: &S3, path: &str, payload: &str, trailers: &str) -> Answer {
 
 #[test]
 fn a_body_with_trailers_is_served_to_who_has_signed_its_head() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let right = format!("x-amz-checksum-crc32:{CRC32}\r\n");
     let good = trailed(s3, "/vault/trailed-well", UNSIGNED_TRAILER, &right);
     assert_eq!(good.status, 200, "{}", good.text);
@@ -156,7 +159,8 @@ fn an_upload_that_breaks_off_leaves_nothing() {
 
 #[test]
 fn a_chunk_of_any_size_is_taken_where_chunks_are_not_signed() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let bytes = ozone_tests::content::bytes(1, 5_000_000);
     let mut request = put("/vault/one-chunk", b"");
     let length = bytes.len().to_string();

@@ -5,7 +5,7 @@
 
 mod bodies;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ozone_tests::s3::{Answer, Request, S3, UNSIGNED};
@@ -59,8 +59,18 @@ pub(crate) fn vault() -> Vault {
     }
 }
 
-/// One for all tests that change nothing.
-pub(crate) static VAULT: LazyLock<Vault> = LazyLock::new(vault);
+static SHARED: Mutex<Weak<Vault>> = Mutex::new(Weak::new());
+
+/// One for all tests that change nothing: it lives as long as any of them uses it.
+pub(crate) fn shared() -> Arc<Vault> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(vault) = shared.upgrade() {
+        return vault;
+    }
+    let vault = Arc::new(vault());
+    *shared = Arc::downgrade(&vault);
+    vault
+}
 
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -107,7 +117,8 @@ pub(crate) fn nothing_at(s3: &S3, path: &str) {
 
 #[test]
 fn nobody_is_served_without_a_signature() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     for (method, target) in OPERATIONS {
         let answer = s3.send(&Request {
             method,
@@ -125,7 +136,8 @@ fn nobody_is_served_without_a_signature() {
 
 #[test]
 fn a_signature_by_another_secret_or_user_is_refused() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let forger = S3 {
         secret: "0".repeat(64),
         ..s3.clone()
@@ -163,7 +175,8 @@ fn a_signature_by_another_secret_or_user_is_refused() {
 
 #[test]
 fn a_signature_is_good_for_its_method_path_query_and_time() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let mut signed = get("/vault/secret");
     s3.sign(&mut signed);
     assert_eq!(s3.send(&signed).status, 200);
@@ -188,7 +201,8 @@ fn a_signature_is_good_for_its_method_path_query_and_time() {
 
 #[test]
 fn headers_of_amazons_that_are_not_signed_are_refused() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     for name in [
         "x-amz-copy-source",
         "x-amz-meta-snowball-auto-extract",
@@ -209,7 +223,8 @@ fn headers_of_amazons_that_are_not_signed_are_refused() {
 
 #[test]
 fn a_link_serves_its_request_until_its_end_and_nothing_else() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let mut link = get("/vault/secret");
     s3.presign_at(&mut link, 60, now());
     assert!(s3.send(&link).text.ends_with("the ring"));
@@ -254,7 +269,8 @@ fn a_link_serves_its_request_until_its_end_and_nothing_else() {
 
 #[test]
 fn other_ways_of_signing_are_refused() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let mut second = get("/vault/secret");
     header(
         &mut second,
@@ -295,7 +311,8 @@ fn other_ways_of_signing_are_refused() {
 
 #[test]
 fn input_that_is_too_much_or_makes_no_sense_ends_with_an_error() {
-    let s3 = &VAULT.s3;
+    let vault = shared();
+    let s3 = &vault.s3;
     let mut large = get("/vault/secret");
     header(&mut large, "x-large", &"x".repeat(20 << 10));
     s3.sign(&mut large);
