@@ -2,18 +2,28 @@
 # Installs what the build and the tests need on Debian. Does nothing where it is there already.
 set -euo pipefail
 
+# Installs packages of Debian.
+install() {
+  (($#)) || return 0
+  local sudo=""
+  if ((EUID != 0)); then sudo="sudo"; fi
+  echo "installing: $*"
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$@" >/dev/null
+}
+
 packages=(libclang-dev clang mold cmake pkg-config fuse3 attr e2fsprogs git sqlite3)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-if ((${#missing[@]})); then
-  sudo=""
-  if ((EUID != 0)); then sudo="sudo"; fi
-  echo "installing: ${missing[*]}"
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
-fi
+install "${missing[@]}"
+
+# Clients of S3, for its tests: any version will do that is there already.
+clients=()
+python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)
+command -v aws >/dev/null || clients+=(awscli)
+install "${clients[@]}"
 
 if ! command -v cargo >/dev/null; then
   echo "setup: a Rust toolchain is needed: install rustup, then run this again" >&2

@@ -56,6 +56,8 @@ pub(crate) enum Part {
     Tree,
     /// Commits a second of the Raft log.
     Raft,
+    /// Snapshots of buckets.
+    Snapshots,
 }
 
 #[derive(ClapArgs)]
@@ -93,6 +95,9 @@ pub(crate) struct RunArgs {
     /// Source trees to take them from; the cargo registry's when not given
     #[arg(long, value_name = "DIR")]
     pub(crate) sources: Option<PathBuf>,
+    /// Names in the large bucket whose snapshots are timed
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    names: Option<u32>,
     /// Seconds for each row of the Raft table
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
@@ -107,6 +112,7 @@ pub(crate) struct Sizes {
     pub(crate) plain_files: usize,
     pub(crate) tree_files: usize,
     pub(crate) raft_seconds: u64,
+    pub(crate) names: usize,
 }
 
 const FULL: Sizes = Sizes {
@@ -116,6 +122,7 @@ const FULL: Sizes = Sizes {
     plain_files: 2000,
     tree_files: 2000,
     raft_seconds: 3,
+    names: 100_000,
 };
 
 const QUICK: Sizes = Sizes {
@@ -125,6 +132,7 @@ const QUICK: Sizes = Sizes {
     plain_files: 1000,
     tree_files: 500,
     raft_seconds: 1,
+    names: 10_000,
 };
 
 impl RunArgs {
@@ -138,6 +146,7 @@ impl RunArgs {
             plain_files: count(self.plain_files, base.plain_files),
             tree_files: count(self.tree_files, base.tree_files),
             raft_seconds: self.seconds.unwrap_or(base.raft_seconds),
+            names: count(self.names, base.names),
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) enum BenchError {
     /// The in-memory filesystem did not start.
     #[error("the in-memory filesystem did not mount: its errors are above")]
     Floor,
+    /// The command line of the cluster failed.
+    #[error("ozone failed: {0}")]
+    Program(String),
     /// A worker thread ended with a panic.
     #[error("a worker ended with a panic")]
     Panicked,

@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod memfs;
 mod place;
+mod snapshots;
 mod table;
 mod workloads;
 
@@ -73,6 +74,11 @@ fn bench(args: &RunArgs) -> Result<()> {
     }
     if args.wants(Part::Raft) {
         commits::run(&dir.path().join("raft"), sizes.raft_seconds)?;
+    }
+    if args.wants(Part::Snapshots) {
+        let dir = dir.path().join("snapshots");
+        fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+        snapshots::run(&dir, args, sizes.names)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::json::{Instant, Pairs, pairs};
 use crate::output::{Listing, print_json, print_line};
 use crate::page::ListOptions;
 use crate::quota::QuotaOptions;
+use crate::recursive::{RecursiveOptions, empty_bucket};
 use crate::replication::{ReplicationOptions, ReplicationView};
 use crate::shell::Shell;
 use crate::usage::WithUsage;
@@ -29,8 +30,16 @@ pub(crate) enum BucketCommand {
     /// List the buckets of a volume as JSON
     #[command(visible_alias = "ls")]
     List(List),
-    /// Delete an empty bucket
-    Delete(Target),
+    /// Delete a bucket
+    Delete(Delete),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    options: RecursiveOptions,
 }
 
 /// A bucket.
@@ -97,7 +106,7 @@ impl BucketCommand {
             Self::Create(create) => create.run(shell).await,
             Self::Info(target) => target.info(shell).await,
             Self::List(list) => list.run(shell).await,
-            Self::Delete(target) => target.delete(shell).await,
+            Self::Delete(delete) => delete.run(shell).await,
         }
     }
 }
@@ -137,11 +146,19 @@ impl Target {
         let info = objects.info_bucket(volume, bucket).await?;
         print_json(&BucketView::from(info)).await
     }
+}
 
-    async fn delete(self, shell: &Shell<'_>) -> Result<()> {
-        let address = Address::parse(&self.uri)?;
+impl Delete {
+    async fn run(self, shell: &Shell<'_>) -> Result<()> {
+        let address = Address::parse(&self.target.uri)?;
         let (volume, bucket) = address.bucket()?;
+        let Some(recursive) = self.options.decide("bucket").await? else {
+            return Ok(());
+        };
         let objects = shell.client(&address).await?.objects();
+        if recursive {
+            empty_bucket(objects, volume, bucket).await?;
+        }
         objects.delete_bucket(volume, bucket).await?;
         print_line(&format!("Bucket {bucket} is deleted")).await
     }

@@ -89,6 +89,9 @@ pub(crate) enum CliError {
     /// Standard output cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),
+    /// Standard input cannot be read.
+    #[error("standard input: {0}")]
+    Input(io::Error),
     /// Text that is no JSON.
     #[error("cannot print: {0}")]
     Json(#[from] serde_json::Error),
@@ -110,6 +113,11 @@ impl CliError {
             Self::MissingSubcommand { .. } => USAGE,
             _ => FAILED,
         }
+    }
+
+    /// All that is known, for who wants more than a line.
+    pub(crate) fn details(&self) -> String {
+        format!("{self:?}")
     }
 
     /// What is printed on stderr.

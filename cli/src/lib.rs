@@ -17,7 +17,9 @@ mod key;
 mod output;
 mod page;
 mod quota;
+mod recursive;
 mod replication;
+mod s3;
 mod sh;
 mod shell;
 mod snapshot;
@@ -26,4 +28,5 @@ mod volume;
 
 pub use freon::{FreonArgs, run_freon};
 pub use fs::{FsArgs, Generic, run_fs};
+pub use s3::{S3Args, run_s3};
 pub use sh::{ShArgs, run_sh};

@@ -36,10 +36,18 @@ fn quota(
     let Some(text) = text else {
         return Ok(None);
     };
+    let unit = match kind {
+        "space" => ", with a unit such as MB, GB or TB",
+        _ => "",
+    };
     match parse(text).and_then(|value| i64::try_from(value).ok()) {
         Some(value) if value > 0 => Ok(Some(value)),
-        _ => Err(CliError::Argument(format!(
+        // Ozone has words of its own for numbers that are no quota.
+        _ if text.parse::<i64>().is_ok() => Err(CliError::Argument(format!(
             "Invalid values for {kind} quota: {text}"
+        ))),
+        _ => Err(CliError::Argument(format!(
+            "{text} is invalid: a {kind} quota is a whole number above 0{unit}"
         ))),
     }
 }
@@ -66,11 +74,20 @@ mod tests {
 
     #[test]
     fn a_quota_is_a_positive_number() {
-        for text in ["0", "-1", "ten", "1.5GB", ""] {
+        for text in ["0", "-1"] {
             let quotas = options(text, text);
             let error = quotas.space().unwrap_err().to_string();
             assert_eq!(error, format!("Invalid values for space quota: {text}"));
-            assert!(quotas.namespace().is_err(), "{text}");
+            let error = quotas.namespace().unwrap_err().to_string();
+            assert_eq!(error, format!("Invalid values for namespace quota: {text}"));
+        }
+        for text in ["ten", "1.5GB", "1.5", ""] {
+            let quotas = options(text, text);
+            let wanted = format!("{text} is invalid");
+            let error = quotas.space().unwrap_err().to_string();
+            assert!(error.starts_with(&wanted), "{error}");
+            let error = quotas.namespace().unwrap_err().to_string();
+            assert!(error.starts_with(&wanted), "{error}");
         }
     }
 }

@@ -1,24 +1,55 @@
 //! How keys are replicated: the options that say it, and the JSON that shows it.
 
-use clap::ValueEnum;
-use clap::builder::EnumValueParser;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Command, ValueEnum};
 use ozone_client::proto::Replication;
 use ozone_client::wire::hdds::{ReplicationFactor, ReplicationType};
 use ozone_common::config::Config;
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
-use crate::usage::WithUsage;
 
-/// Kinds of replication that Ozone knows.
+/// Kinds of replication that a command may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
     #[value(name = "RATIS")]
     Ratis,
-    #[value(name = "STAND_ALONE", alias = "STANDALONE")]
-    StandAlone,
     #[value(name = "EC")]
     Ec,
+}
+
+/// Names a kind that there is not in Ozone's words.
+#[derive(Debug, Clone)]
+struct KindParser;
+
+impl TypedValueParser for KindParser {
+    type Value = Kind;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Kind, clap::Error> {
+        let value = value.to_string_lossy();
+        let kind = Kind::from_str(&value, true);
+        kind.map_err(|_| {
+            let text = unknown_kind(&value, "option '--type'");
+            command.clone().error(ErrorKind::InvalidValue, text)
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = Kind::value_variants().iter();
+        Some(Box::new(values.filter_map(Kind::to_possible_value)))
+    }
+}
+
+fn unknown_kind(value: &str, place: &str) -> String {
+    format!("Invalid value '{value}' for {place}. Supported values are: RATIS, EC.")
 }
 
 /// How the keys of a command are to be replicated.
@@ -30,7 +61,7 @@ pub(crate) struct ReplicationOptions {
         long = "type",
         visible_alias = "replication-type",
         ignore_case = true,
-        value_parser = WithUsage(EnumValueParser::<Kind>::new())
+        value_parser = KindParser
     )]
     kind: Option<Kind>,
     /// How many replicas: ONE or THREE
@@ -64,7 +95,10 @@ impl ReplicationOptions {
         let value = |key| config.get_str(key).map(|v| (!v.is_empty()).then_some(v));
         let configured = Self {
             kind: value("ozone.replication.type")?
-                .map(|kind| Kind::from_str(kind, true))
+                .map(|kind| {
+                    let unknown = |_| unknown_kind(kind, "ozone.replication.type");
+                    Kind::from_str(kind, true).map_err(unknown)
+                })
                 .transpose()
                 .map_err(CliError::Argument)?,
             replication: value("ozone.replication")?.map(str::to_owned),
@@ -140,11 +174,10 @@ mod tests {
     #[test]
     fn replication_that_is_not_served_is_refused() {
         assert!(options(None, Some("TWO")).explicit().is_err());
-        assert!(
-            options(Some(Kind::StandAlone), Some("ONE"))
-                .explicit()
-                .is_err()
-        );
+        let config = Config::from_pairs([("ozone.replication.type", "STANDALONE")]).unwrap();
+        let error = options(None, None).or_configured(&config).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("Invalid value 'STANDALONE'"), "{error}");
         let ec = options(Some(Kind::Ec), Some("rs-3-2-1024k"));
         let error = ec.explicit().unwrap_err().to_string();
         assert!(error.contains("rs-3-2-1024k"), "{error}");

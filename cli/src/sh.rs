@@ -22,6 +22,9 @@ use crate::volume::VolumeCommand;
     disable_help_subcommand = true
 )]
 pub struct ShArgs {
+    /// Say all that is known of an error
+    #[arg(long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     noun: Option<Noun>,
 }
@@ -57,13 +60,16 @@ enum Noun {
 /// Runs a command: its output goes to stdout, what went wrong to stderr. Ends with 0, with 2 when
 /// the command line made no sense, or with 255 when the command failed.
 pub async fn run_sh(args: ShArgs, config: &Config) -> ExitCode {
-    let shell = Shell::new(config);
+    let (shell, verbose) = (Shell::new(config), args.verbose);
     let work = async {
         let outcome = run(args, &shell).await;
         shell.close().await;
         outcome
     };
     let outcome = request::begin("sh", work).await;
+    if let (Err(error), true) = (&outcome, verbose) {
+        complain(&error.details());
+    }
     exit(outcome)
 }
 
@@ -158,6 +164,12 @@ mod tests {
             "snapshot snapshotDiff vol/b s1 s2 --get-report",
             "snapshot listDiff vol/b --job-status done",
             "snapshot lsDiffJob vol/b --all-status -l 5",
+            "bucket delete -r --yes vol/b",
+            "bucket delete vol/b --recursive",
+            "bucket delete vol/b -y",
+            "volume delete -r -y vol",
+            "--verbose volume info vol",
+            "volume info vol --verbose",
         ] {
             parse(line).map(drop).unwrap();
         }
@@ -178,6 +190,16 @@ mod tests {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains("Usage: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_replication_that_there_is_not_is_named_as_in_ozone() {
+        for kind in ["STAND_ALONE", "CHAINED", "no-such-kind"] {
+            let error = parse(&format!("key put vol/b/k file --type {kind}")).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("Invalid value '{kind}'")), "{text}");
+            assert!(text.contains("RATIS, EC"), "{text}");
         }
     }
 

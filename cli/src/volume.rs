@@ -11,6 +11,7 @@ use crate::json::{Instant, Pairs, pairs};
 use crate::output::{Listing, print_json, print_line};
 use crate::page::ListOptions;
 use crate::quota::QuotaOptions;
+use crate::recursive::{RecursiveOptions, empty_volume};
 use crate::shell::Shell;
 
 /// What there is to do with volumes.
@@ -23,8 +24,16 @@ pub(crate) enum VolumeCommand {
     /// List volumes as JSON: your own, those of a user, or all
     #[command(visible_alias = "ls")]
     List(List),
-    /// Delete an empty volume
-    Delete(Target),
+    /// Delete a volume
+    Delete(Delete),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    options: RecursiveOptions,
 }
 
 /// A volume.
@@ -64,7 +73,7 @@ impl VolumeCommand {
             Self::Create(create) => create.run(shell).await,
             Self::Info(target) => target.info(shell).await,
             Self::List(list) => list.run(shell).await,
-            Self::Delete(target) => target.delete(shell).await,
+            Self::Delete(delete) => delete.run(shell).await,
         }
     }
 }
@@ -96,11 +105,19 @@ impl Target {
         let info = objects.info_volume(volume).await?;
         print_json(&VolumeView::from(info)).await
     }
+}
 
-    async fn delete(self, shell: &Shell<'_>) -> Result<()> {
-        let address = Address::parse(&self.uri)?;
+impl Delete {
+    async fn run(self, shell: &Shell<'_>) -> Result<()> {
+        let address = Address::parse(&self.target.uri)?;
         let volume = address.volume()?;
+        let Some(recursive) = self.options.decide("volume").await? else {
+            return Ok(());
+        };
         let objects = shell.client(&address).await?.objects();
+        if recursive {
+            empty_volume(objects, volume).await?;
+        }
         objects.delete_volume(volume).await?;
         print_line(&format!("Volume {volume} is deleted")).await
     }

@@ -36,12 +36,15 @@ pub fn of_status(status: Status) -> i32 {
         | S::KeyNotFound
         | S::FileNotFound
         | S::DirectoryNotFound
+        | S::S3SecretNotFound
+        | S::NoSuchMultipartUploadError
         | S::UserNotFound => libc::ENOENT,
         S::VolumeNotUnique
         | S::VolumeAlreadyExists
         | S::BucketAlreadyExists
         | S::KeyAlreadyExists
         | S::FileAlreadyExists
+        | S::S3SecretAlreadyExists
         | S::DirectoryAlreadyExists => libc::EEXIST,
         S::VolumeNotEmpty | S::BucketNotEmpty | S::DirectoryNotEmpty => libc::ENOTEMPTY,
         S::NotADirectory => libc::ENOTDIR,
@@ -59,15 +62,20 @@ pub fn of_status(status: Status) -> i32 {
         | S::InvalidPath
         | S::InvalidRequest
         | S::InvalidSnapshotError
+        | S::InvalidPart
+        | S::InvalidPartOrder
+        | S::EntityTooSmall
         | S::InvalidLoop => libc::EINVAL,
         S::TooManyLinks => libc::EMLINK,
         S::NoData => libc::ENODATA,
         S::NotSupportedOperation | S::FeatureNotEnabled => libc::EOPNOTSUPP,
         S::ReadOnly => libc::EROFS,
         S::ContainsSnapshot => libc::EBUSY,
-        S::AtomicWriteConflict | S::NotLeader | S::ScmInSafeMode | S::OmNotInitialized => {
-            libc::EAGAIN
-        }
+        S::AtomicWriteConflict
+        | S::EtagMismatch
+        | S::NotLeader
+        | S::ScmInSafeMode
+        | S::OmNotInitialized => libc::EAGAIN,
         S::Timeout => libc::ETIMEDOUT,
         S::SessionExpired
         | S::InternalError

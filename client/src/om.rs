@@ -227,6 +227,11 @@ impl Shared {
     fn unanswered(&self, error: FailoverError<Unanswered>) -> ClientError {
         let reason = error.to_string();
         match error {
+            // Only a server that is none of ours refuses in this way.
+            FailoverError::Refused(Unanswered::Transport(status)) => {
+                let asked = self.failover.servers().join(", ");
+                ClientError::protocol(format!("the server at {asked}"), no_om(&status))
+            }
             FailoverError::Refused(_) => ClientError::protocol("OM", reason),
             // What the server said last is more use than that time ran out.
             FailoverError::GaveUp {
@@ -270,6 +275,17 @@ impl fmt::Display for Unanswered {
                 write!(f, "{} {message}", answer.status().as_str_name())
             }
         }
+    }
+}
+
+/// What an answer says of a server that does not do what an OM does.
+fn no_om(status: &tonic::Status) -> String {
+    match (status.code(), describe(status)) {
+        (tonic::Code::Unimplemented, _) => {
+            "it does not know the OM's calls: ozone.om.address has to be that of an OM".to_owned()
+        }
+        (code, text) if text.is_empty() => format!("it answers {code:?}: {code}"),
+        (_, text) => text,
     }
 }
 

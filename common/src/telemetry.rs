@@ -19,8 +19,8 @@ pub const LOG_LEVEL_ENV: &str = "OZONE_LOGLEVEL";
 /// The log level when nobody sets one. openraft tells of each vote, and of each attempt to reach a
 /// member that is down; what an operator has to know of that, the servers say themselves. At a clean
 /// stop it calls it an error that callers learn of the end, and fuser warns that what was unmounted
-/// cannot be unmounted once more.
-pub const DEFAULT_LEVEL: &str = "info,openraft=error,openraft::raft=off,fuser::mnt=error";
+/// cannot be unmounted once more. s3s calls every refusal an error.
+pub const DEFAULT_LEVEL: &str = "info,openraft=error,openraft::raft=off,fuser::mnt=error,s3s=off";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -91,7 +91,10 @@ pub enum VersionError {
         source: io::Error,
     },
     /// A property is missing, or is not what it should be.
-    #[error("{}: {property} should be {expected}, is {found:?}", path.display())]
+    #[error(
+        "{}: {property} should be {expected}, {}", path.display(),
+        found.as_ref().map_or("is missing".to_owned(), |found| format!("is {found:?}"))
+    )]
     Property {
         /// The file.
         path: PathBuf,
@@ -366,6 +369,12 @@ mod tests {
         let text = VersionFile::read(&RealDisk, dir.path())
             .unwrap_err()
             .to_string();
-        assert!(text.contains("clusterID"), "{text}");
+        assert!(
+            text.contains("clusterID should be CID-<uuid>, is missing"),
+            "{text}"
+        );
+        std::fs::write(dir.path().join(FILE_NAME), "nodeType=OZ\n").unwrap();
+        let text = VersionFile::read(&RealDisk, dir.path()).unwrap_err();
+        assert!(text.to_string().contains("is \"OZ\""), "{text}");
     }
 }

@@ -36,6 +36,8 @@ pub struct Volume {
     db: BlockDb,
     io: IoLanes,
     min_free: u64,
+    /// Which filesystem it is on, among those of all machines.
+    filesystem: String,
     failure: Mutex<Option<String>>,
 }
 
@@ -57,6 +59,16 @@ pub(crate) fn probe(disk: &dyn Disk, dir: &Path) -> Result<(), StartError> {
         "the data directory cannot be written to",
         dir,
     ))
+}
+
+/// What tells the filesystem of `dir` from all others; empty where that cannot be told. Blocks.
+fn filesystem_of(disk: &dyn Disk, dir: &Path) -> String {
+    // The same for all containers of a machine, and for no two machines.
+    let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    match (machine, disk.metadata(dir)) {
+        (Ok(machine), Ok(info)) => format!("{}/{:x}", machine.trim(), info.device),
+        _ => String::new(),
+    }
 }
 
 impl Volume {
@@ -102,6 +114,7 @@ impl Volume {
             db,
             io: IoLanes::default(),
             min_free: settings.min_free,
+            filesystem: filesystem_of(&**disk, dir),
             failure: Mutex::new(None),
         })
     }
@@ -195,6 +208,7 @@ impl Volume {
             used,
             remaining: if failed { 0 } else { self.room() },
             failed,
+            filesystem: self.filesystem.clone(),
         }
     }
 }

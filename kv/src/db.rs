@@ -13,6 +13,7 @@ use rocksdb::{
 
 use crate::batch::{Batch, Op};
 use crate::error::KvError;
+use crate::lock;
 use crate::options::{DbOptions, TableSpec};
 use crate::range::KeyRange;
 use crate::view::{ReadView, Row};
@@ -46,7 +47,10 @@ impl Db {
         })?;
         let families = descriptors(tables, &options);
         let opened = Rocks::open_cf_descriptors(&options.database(true), path, families);
-        let rocks = opened.map_err(|source| engine("open database", path, source))?;
+        let rocks = opened.map_err(|source| match lock::holder(path, &source) {
+            Some(in_use) => in_use,
+            None => engine("open database", path, source),
+        })?;
         Ok(Self {
             rocks,
             path: path.to_owned(),

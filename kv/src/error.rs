@@ -17,6 +17,17 @@ pub enum KvError {
         /// RocksDB's words.
         source: rocksdb::Error,
     },
+    /// Another process has the database open, or this one a second time.
+    #[error(
+        "{} is in use by {}: stop that one, or configure another directory for this one",
+        path.display(), holder.map_or("this process".to_owned(), |id| format!("process {id}"))
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The process; none if it is this one.
+        holder: Option<i32>,
+    },
     /// A file operation beside RocksDB failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -51,7 +62,7 @@ impl KvError {
         match self {
             Self::Engine { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
             Self::Codec { .. } => true,
-            Self::Io { .. } | Self::UnknownTable { .. } => false,
+            Self::InUse { .. } | Self::Io { .. } | Self::UnknownTable { .. } => false,
         }
     }
 }

@@ -12,6 +12,7 @@ mod blocking;
 mod codec;
 mod db;
 mod error;
+mod lock;
 mod options;
 mod overlay;
 mod range;

@@ -36,6 +36,12 @@ impl Db {
         self.tables().map(table_size).collect()
     }
 
+    /// Bytes that a flush would write, roughly.
+    pub fn unflushed(&self) -> Result<u64, KvError> {
+        let bytes = |table| self.property(table, prop::CUR_SIZE_ALL_MEM_TABLES);
+        self.tables().map(bytes).sum()
+    }
+
     /// Sets the gauges `rocksdb_*` of this database, labelled `db="<name>"`.
     pub fn publish_metrics(&self, name: &'static str) -> Result<(), KvError> {
         for size in self.sizes()? {

@@ -287,6 +287,7 @@ fn one_process_writes_and_mistakes_are_named() {
     let second = Db::open(dir.path(), &[NAMES.spec()], DbOptions::default());
     let text = second.unwrap_err().to_string();
     assert!(text.contains(&dir.path().display().to_string()), "{text}");
+    assert!(text.contains("in use by this process"), "{text}");
     let unknown = db.get("nowhere", b"k");
     assert!(matches!(unknown, Err(KvError::UnknownTable { .. })));
     let mut batch = Batch::new();

@@ -306,7 +306,7 @@ impl Blocks {
         }
     }
 
-    /// Space in the cluster.
+    /// Space on the disks of the cluster.
     pub async fn stat_fs(&self) -> Result<StatFsResponse> {
         let now = self.clock.monotonic();
         if let Some((at, space)) = self.space.lock().as_ref()

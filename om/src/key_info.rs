@@ -10,7 +10,7 @@ use ozone_proto::om::{
     BucketInfo, KeyInfo, KeyLocation, KeyLocationList, StorageTypeProto, VolumeInfo,
 };
 
-use crate::namespace;
+use crate::{etag, namespace};
 
 /// What a key is called.
 #[derive(Clone, Copy)]
@@ -58,7 +58,9 @@ pub fn of(names: Names<'_>, row: InodeRow, place: Option<Inode>) -> KeyInfo {
         creation_time: ms(row.btime_ns),
         modification_time: ms(row.mtime_ns),
         latest_version: Some(0),
-        metadata: row.metadata.clone(),
+        etag: (!directory).then(|| etag::of(&row)),
+        metadata: etag::metadata(&row),
+        tags: row.tags.clone(),
         object_id: Some(row.object_id),
         update_id: Some(row.update_id),
         is_file: Some(namespace::kind(&row) == InodeKind::File),

@@ -6,11 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use ozone_common::clock::Clock;
 use ozone_common::rng::Rng;
-use ozone_proto::namespace::{DirRef, Keep, Replication, SessionRow};
+use ozone_proto::hdds::ReplicationFactor;
+use ozone_proto::namespace::{
+    DirRef, Keep, Replication, SessionRow, StatFsRequest, StatFsResponse,
+};
 use ozone_proto::om::{Decided, KeyArgs, OmRequest, OmResponse};
 use ozone_raft::Group;
 use prost::Message;
 
+use crate::admins::Admins;
 use crate::blocks::Blocks;
 use crate::error::{OmError, Result};
 use crate::leases::Leases;
@@ -49,6 +53,8 @@ pub struct Leader {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+    /// Who may act for others.
+    pub admins: Admins,
 }
 
 impl Leader {
@@ -121,6 +127,31 @@ impl Leader {
             Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
         })
         .await
+    }
+
+    /// How data of a bucket is kept; none if there is no such bucket.
+    pub async fn bucket_replication(&self, dir: DirRef) -> Result<Option<Replication>> {
+        let bucket = self
+            .read(move |rows| namespace::bucket_by_id(rows, dir.volume_id, dir.bucket_id))
+            .await?;
+        Ok(bucket.map(|bucket| bucket.replication.unwrap_or(self.default_replication)))
+    }
+
+    /// Room for data where `request` asks: of a byte of the disks, each copy takes its own.
+    pub async fn stat_fs(&self, request: &StatFsRequest) -> Result<StatFsResponse> {
+        let space = self.blocks.stat_fs().await?;
+        let dir = *namespace::dir_of(request.dir.as_ref())?;
+        let replication = self.bucket_replication(dir).await?;
+        let copies = match replication.unwrap_or(self.default_replication).factor() {
+            ReplicationFactor::Three => 3,
+            _ => 1,
+        };
+        Ok(StatFsResponse {
+            capacity: space.capacity / copies,
+            used: space.used / copies,
+            available: space.available / copies,
+            files: space.files,
+        })
     }
 
     /// The sessions for which an inode must outlive its removal by the session `by`. They stay the same

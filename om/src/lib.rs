@@ -3,6 +3,7 @@
 //! A request travels [`service`] -> [`runner`] -> the log -> [`state_machine`] -> one file of
 //! [`ops`], or, when it only looks, [`runner`] -> [`reads`]. What is stored where is in [`tables`].
 
+pub mod admins;
 pub mod apply;
 pub mod background;
 pub mod block_refs;
@@ -10,6 +11,7 @@ pub mod block_writer;
 pub mod blocks;
 mod differences;
 pub mod error;
+pub mod etag;
 pub mod extents;
 pub mod file_map;
 pub mod fold_queue;

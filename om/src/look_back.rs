@@ -5,7 +5,10 @@
 use ozone_proto::namespace::DirRef;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
-use ozone_proto::om::{KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse, Status};
+use ozone_proto::om::{
+    KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse, ListObjectsRequest, ListObjectsResponse,
+    ReadKeyRequest, Status,
+};
 
 use crate::error::{OmError, Result, refuse};
 use crate::leader::Leader;
@@ -37,7 +40,9 @@ pub(crate) fn past_of(body: &Body) -> Option<Past> {
     let (volume, bucket, key) = match body {
         Body::GetKeyInfoRequest(r) => place(&r.key_args),
         Body::LookupKeyRequest(r) => place(&r.key_args),
+        Body::ReadKey(r) => place(&r.key_args),
         Body::ListKeysRequest(r) => (&*r.volume_name, &*r.bucket_name, r.prefix()),
+        Body::ListObjects(r) => (&*r.volume_name, &*r.bucket_name, r.prefix()),
         _ => return None,
     };
     let (name, _) = split(key)?;
@@ -130,6 +135,11 @@ fn look(asked: &mut Body, then: &impl Rows) -> Result<Answer> {
             let reply = Reply::ListKeysResponse(keys(r, then)?);
             Ok(Answer::Done(Box::new(reply)))
         }
+        Body::ReadKey(r) => read(r, then),
+        Body::ListObjects(r) => {
+            let reply = Reply::ListObjects(objects(r, then)?);
+            Ok(Answer::Done(Box::new(reply)))
+        }
         _ => reads::answer(asked, then),
     }
 }
@@ -146,6 +156,38 @@ fn key(args: &mut KeyArgs, then: &impl Rows) -> Result<Answer> {
         key_name: asked_name,
         ..info
     })))
+}
+
+fn read(request: &mut ReadKeyRequest, then: &impl Rows) -> Result<Answer> {
+    let asked_name = request.key_args.key_name.clone();
+    let (_, rest) = split(&asked_name).unwrap_or_default();
+    request.key_args.key_name = rest.to_owned();
+    let mut found = reads::keys::read(request, then)?;
+    if let Some(key) = &mut found.key_info {
+        key.key_name = asked_name;
+    }
+    Ok(Answer::KeyMap(Box::new(found)))
+}
+
+fn objects(request: &mut ListObjectsRequest, then: &impl Rows) -> Result<ListObjectsResponse> {
+    let prefix = request.prefix().to_owned();
+    let (name, rest) = split(&prefix).unwrap_or_default();
+    let lead = format!("{}/{name}/", snapshots::DIRECTORY);
+    let after = request.after().strip_prefix(lead.as_bytes());
+    request.after = after.map(|after| after.to_vec().into());
+    request.prefix = Some(rest.to_owned());
+    let mut found = reads::objects::list(request, then)?;
+    let names = found
+        .objects
+        .iter_mut()
+        .filter_map(|object| object.key.as_mut());
+    names
+        .chain(&mut found.common_prefixes)
+        .for_each(|name| name.insert_str(0, &lead));
+    found.last = found
+        .last
+        .map(|last| [lead.as_bytes(), &last].concat().into());
+    Ok(found)
 }
 
 /// The root of the snapshot, as the key that it is of its bucket now.

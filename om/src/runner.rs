@@ -70,6 +70,7 @@ impl Runner {
             return Err(self.not_leader());
         }
         self.check_session(request, body)?;
+        self.leader.admins.check(request, body)?;
         if ops::is_change(body) && look_back::is_past(body) {
             return Err(look_back::read_only());
         }
@@ -225,7 +226,7 @@ impl Runner {
             Body::KeepAlive(r) => self.keep_alive(r).await.map(Reply::KeepAlive),
             Body::RenewLeases(r) => self.renew_leases(r).await.map(Reply::RenewLeases),
             Body::Release(r) => self.release(r).await.map(Reply::Release),
-            Body::StatFs(_) => self.leader.blocks.stat_fs().await.map(Reply::StatFs),
+            Body::StatFs(r) => self.leader.stat_fs(r).await.map(Reply::StatFs),
             Body::ServiceListRequest(_) => Ok(Reply::ServiceListResponse(
                 self.services.list(self.leader.group.leader()),
             )),
@@ -282,7 +283,17 @@ impl Runner {
             }
             Answer::Key(key) => {
                 let is_lookup = matches!(asked, Body::LookupKeyRequest(_));
-                self.complete_key(*key, is_lookup).await
+                let head = matches!(asked, Body::GetKeyInfoRequest(r) if r.key_args.head_op());
+                match head {
+                    true => Ok(key_answer(*key, is_lookup)),
+                    false => self.complete_key(*key, is_lookup).await,
+                }
+            }
+            Answer::KeyMap(mut found) => {
+                if let Some(map) = &mut found.map {
+                    map.locations = self.leader.blocks.locate(&map.extents, false).await?;
+                }
+                Ok(Reply::ReadKey(*found))
             }
         }
     }
@@ -291,16 +302,7 @@ impl Runner {
         for list in &mut key.key_location_list {
             self.leader.blocks.complete(&mut list.key_locations).await?;
         }
-        Ok(match lookup {
-            true => Reply::LookupKeyResponse(LookupKeyResponse {
-                key_info: Some(key),
-                ..Default::default()
-            }),
-            false => Reply::GetKeyInfoResponse(GetKeyInfoResponse {
-                key_info: Some(key),
-                ..Default::default()
-            }),
-        })
+        Ok(key_answer(key, lookup))
     }
 
     /// Notes the opener before the look, so that an unlink in between keeps the inode for it.
@@ -388,6 +390,19 @@ impl Runner {
     fn session_closed(&self, session: u64) {
         self.leader.opens.session_closed(session);
         self.leader.leases.session_closed(session);
+    }
+}
+
+fn key_answer(key: KeyInfo, lookup: bool) -> Reply {
+    match lookup {
+        true => Reply::LookupKeyResponse(LookupKeyResponse {
+            key_info: Some(key),
+            ..Default::default()
+        }),
+        false => Reply::GetKeyInfoResponse(GetKeyInfoResponse {
+            key_info: Some(key),
+            ..Default::default()
+        }),
     }
 }
 

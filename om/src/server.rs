@@ -26,7 +26,8 @@ use ozone_security::identity::Role;
 use tonic::service::Routes;
 use uuid::Uuid;
 
-use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch};
+use crate::admins::Admins;
+use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -213,6 +214,17 @@ fn snapshot_settings(config: &Config) -> Result<snapshots::Settings> {
 impl OmServer {
     /// Starts an OM on directories that were initialised.
     pub async fn start(options: OmOptions) -> Result<Self> {
+        let mut host = None;
+        let started = Self::start_on(options, &mut host).await;
+        if let (Err(_), Some(host)) = (&started, host) {
+            // A group that is only dropped ends in the midst of its work.
+            host.shutdown().await;
+        }
+        started
+    }
+
+    /// Starts it, and gives its Raft host to be shut down should something fail after that.
+    async fn start_on(options: OmOptions, made: &mut Option<Arc<RaftHost>>) -> Result<Self> {
         let started = options.clock.monotonic();
         check_config(&options.config)?;
         let layout = Layout::from_config(&options.config)?;
@@ -232,6 +244,7 @@ impl OmServer {
             connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
         });
         let host = host.map_err(start)?;
+        *made = Some(host.clone());
         let guard = |roles| Guard::new(&version.cluster_id, roles);
         let place = (&options, &transport);
         let raft = serve_raft(place, &host, guard(&[Role::Om])).await?;
@@ -265,6 +278,7 @@ impl OmServer {
             diffs: Jobs::default(),
             clock: options.clock.clone(),
             rng: options.rng.clone(),
+            admins: Admins::from_config(&options.config),
         });
         let address = options
             .config
@@ -365,6 +379,11 @@ fn background(
         interval: duration("ozone.om.open.key.cleanup.service.interval")?,
         age: duration("ozone.om.open.key.expire.threshold")?,
     });
+    workers.spawn(Uploads {
+        runner: runner.clone(),
+        interval: duration("ozone.om.open.mpu.cleanup.service.interval")?,
+        age: duration("ozone.om.open.mpu.expire.threshold")?,
+    });
     Ok(workers)
 }
 
@@ -402,5 +421,9 @@ async fn open_group(
             ..RaftOptions::default()
         },
     };
-    host.open_group(config, state).await.map_err(start)
+    let opened = host.open_group(config, state).await;
+    opened.map_err(|error| match error {
+        lost @ RaftError::LogLost { .. } => start(format!("ozone.om.ratis.storage.dir: {lost}")),
+        other => start(other),
+    })
 }

@@ -28,6 +28,9 @@ const QUEUES: &[Table] = &[
     tables::CHANGE_LOG,
 ];
 
+/// Unflushed bytes that take longer to write than a flush takes at all.
+const MUCH: u64 = 8 << 20;
+
 /// Between looks at whether readers are done with a database that is to be closed.
 const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -95,6 +98,14 @@ impl Store {
     /// Everything written so far is on disk when this returns.
     pub fn flush(&self) -> Result<()> {
         self.db.flush().map_err(fault)
+    }
+
+    /// Flushes, where that takes long enough to be worth doing beforehand.
+    pub fn flush_much(&self) -> Result<()> {
+        match self.db.unflushed().map_err(fault)? {
+            MUCH.. => self.flush(),
+            _ => Ok(()),
+        }
     }
 
     /// A hard-linked copy at `path`.

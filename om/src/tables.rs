@@ -73,6 +73,12 @@ tables! {
     DELETED_DIRECTORY = "deletedDirectoryTable";
     /// `/<volume>/<bucket>/<key>/<client id>` -> OpenKeyRow
     OPEN_KEY = "openKeyTable";
+    /// `/<volume>/<bucket>/<key>/<upload id>` -> MultipartRow
+    MULTIPART_INFO = "multipartInfoTable";
+    /// `<upload id>/`, part number (4 bytes, big endian) -> PartRow
+    MULTIPART_PARTS = "multipartPartsTable";
+    /// `<access id>` -> S3SecretRow
+    S3_SECRET = "s3SecretTable";
     /// session id (8 bytes, big endian) -> SessionRow
     SESSION = "sessionTable";
     /// client id (16 bytes), call id (8 bytes, big endian) -> ReplyRow
@@ -178,6 +184,28 @@ pub fn parse_number_key<const N: usize>(key: &[u8]) -> Option<[u64; N]> {
 /// Key of an open key.
 pub fn open_key(volume: &str, bucket: &str, key: &str, client: u64) -> Vec<u8> {
     format!("/{volume}/{bucket}/{key}/{client}").into_bytes()
+}
+
+/// Prefix of the multipart uploads of a bucket.
+pub fn multipart_prefix(volume: &str, bucket: &str) -> Vec<u8> {
+    format!("/{volume}/{bucket}/").into_bytes()
+}
+
+/// Key of a multipart upload.
+pub fn multipart_key(volume: &str, bucket: &str, key: &str, upload: &str) -> Vec<u8> {
+    format!("/{volume}/{bucket}/{key}/{upload}").into_bytes()
+}
+
+/// Prefix of the parts of an upload.
+pub fn parts_prefix(upload: &str) -> Vec<u8> {
+    format!("{upload}/").into_bytes()
+}
+
+/// Key of a part.
+pub fn part_key(upload: &str, number: u32) -> Vec<u8> {
+    let mut key = parts_prefix(upload);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
 }
 
 /// Key of a remembered reply.

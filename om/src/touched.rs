@@ -140,6 +140,13 @@ fn by_name(body: &Body) -> Vec<Named> {
         }
         Body::CreateKeyRequest(r) => Some(of_key(&r.key_args)),
         Body::CommitKeyRequest(r) => Some(of_key(&r.key_args)),
+        Body::PutKey(r) => Some(of_key(&r.key_args)),
+        Body::CopyKey(r) => return vec![of_key(&r.source), of_key(&r.key_args)],
+        Body::PutObjectTaggingRequest(r) => Some(of_key(&r.key_args)),
+        Body::InitiateMultiPartUploadRequest(r) => Some(of_key(&r.key_args)),
+        Body::CompleteMultiPartUploadRequest(r) => Some(of_key(&r.key_args)),
+        Body::ReadKey(r) => Some(of_key(&r.key_args)),
+        Body::ListObjects(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
         Body::LookupKeyRequest(r) => Some(of_key(&r.key_args)),
         Body::GetKeyInfoRequest(r) => Some(of_key(&r.key_args)),
         Body::DeleteKeyRequest(r) => Some(of_key(&r.key_args)),

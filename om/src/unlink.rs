@@ -129,6 +129,9 @@ pub fn holder(apply: &Apply<'_>, dir: &DirRef, slot: &Slot) -> Result<Holder> {
     Ok(Holder { bucket, until })
 }
 
+/// The death of what was never in the tree: before the first snapshot.
+pub const NEVER_SEEN: u64 = 1;
+
 /// Queues an inode without a name for the background to take apart. Snapshots made after the command
 /// `death` do not show it.
 pub fn reclaim(apply: &mut Apply<'_>, volume: u64, bucket: u64, row: InodeRow, death: u64) {

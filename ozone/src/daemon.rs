@@ -1,15 +1,18 @@
-//! The servers as processes of their own: `ozone scm`, `ozone om`, `ozone datanode`.
+//! The servers as processes of their own: `ozone scm`, `ozone om`, `ozone datanode`, `ozone s3g`.
 
 use clap::Args;
+use ozone_client::{Client, ClientConfig};
 use ozone_common::clock::SystemClock;
-use ozone_common::config::Config;
+use ozone_common::config::{Config, scm_addresses};
 use ozone_common::disk::RealDisk;
 use ozone_common::net::TcpNet;
 use ozone_common::rng::OsRng;
 use ozone_datanode::{DatanodeOptions, DatanodeServer};
-use ozone_om::{OmOptions, OmServer};
+use ozone_om::{OmError, OmOptions, OmServer};
+use ozone_s3::S3Server;
 use ozone_scm::{ScmOptions, ScmServer};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::signals;
 
@@ -47,6 +50,21 @@ pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Where an OM finds SCM.
+const SCM_KEY: &str = "ozone.scm.block.client.address";
+/// After this long without an answer a command says what it waits for.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Waits for `work`; calls `announce` when that takes a while.
+pub(crate) async fn announced<T>(work: impl Future<Output = T>, announce: impl FnOnce()) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(SILENCE) => announce(),
+    }
+    work.await
+}
+
 /// Runs on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -77,7 +95,7 @@ pub(crate) async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
 pub(crate) async fn om(args: OmArgs, config: Config) -> Result<(), String> {
     let options = om_options(config);
     if args.init {
-        let cluster = ozone_om::server::init(&options).await.map_err(text)?;
+        let cluster = init_om(&options).await?;
         println!("OM initialization succeeded. Current cluster id: {cluster}");
         return Ok(());
     }
@@ -85,6 +103,22 @@ pub(crate) async fn om(args: OmArgs, config: Config) -> Result<(), String> {
     signals::stop().await?;
     server.shutdown().await;
     Ok(())
+}
+
+/// Initialises an OM, and says so when it has to wait for SCM.
+async fn init_om(options: &OmOptions) -> Result<String, String> {
+    let scm = scm_addresses(&options.config, SCM_KEY).map_err(text)?;
+    let announce = || {
+        let scm = scm.join(", ");
+        eprintln!("ozone: waiting for SCM at {scm} ({SCM_KEY}): is it running there?");
+    };
+    let cluster = announced(ozone_om::server::init(options), announce).await;
+    cluster.map_err(|error| match error {
+        OmError::Scm(_) => format!(
+            "{error}: an OM is initialised while SCM runs: start `ozone scm`, or correct {SCM_KEY}"
+        ),
+        other => other.to_string(),
+    })
 }
 
 /// `ozone datanode`.
@@ -103,5 +137,18 @@ pub(crate) async fn datanode(config: Config) -> Result<(), String> {
     }
     signals::stop().await?;
     server.shutdown().await;
+    Ok(())
+}
+
+/// `ozone s3g`.
+pub(crate) async fn s3g(config: Config) -> Result<(), String> {
+    let client = ClientConfig::from_config(&config).map_err(text)?;
+    let client = Client::connect(client).await.map_err(text)?;
+    let started = S3Server::start(&config, &*TcpNet::shared(), client.clone()).await;
+    let server = started.map_err(text)?;
+    tracing::info!(address = %server.address(), "the S3 gateway answers");
+    signals::stop().await?;
+    server.shutdown().await;
+    client.close().await;
     Ok(())
 }

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use ozone_cli::{FreonArgs, FsArgs, ShArgs};
+use clap::{CommandFactory, Parser, Subcommand};
+use ozone_cli::{FreonArgs, FsArgs, S3Args, ShArgs};
 use ozone_common::config::{Config, ConfigSources};
 use ozone_common::telemetry::{LogFormat, LogOptions, init_logging};
 
@@ -25,11 +25,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a command that could not do its work, as Ozone's.
 const FAILED: u8 = 255;
+/// Exit code where no command is given, as Ozone's.
+const NO_COMMAND: u8 = 1;
 
 #[derive(Parser)]
 #[command(
     name = "ozone",
     version,
+    propagate_version = true,
     about = "A POSIX filesystem and an object store over the same bytes"
 )]
 struct Args {
@@ -43,7 +46,7 @@ struct Args {
     #[arg(long, global = true)]
     log_json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -58,6 +61,8 @@ enum Command {
     Om(daemon::OmArgs),
     /// Runs a datanode.
     Datanode,
+    /// Runs an S3 gateway.
+    S3g,
     /// What operators do.
     Admin(admin::AdminArgs),
     /// Volumes, buckets and keys.
@@ -66,6 +71,8 @@ enum Command {
     /// The namespace as Hadoop's shell shows it; -help says more.
     #[command(disable_help_flag = true)]
     Fs(FsArgs),
+    /// Secrets of S3's users.
+    S3(S3Args),
     /// Load tests.
     Freon(FreonArgs),
     /// Prints configuration values.
@@ -122,7 +129,11 @@ fn leave(code: ExitCode) -> ! {
 }
 
 async fn run(mut args: Args) -> ExitCode {
-    if let Command::Fs(fs) = &mut args.command {
+    let Some(mut command) = args.command else {
+        eprint!("{}", Args::command().render_help());
+        return ExitCode::from(NO_COMMAND);
+    };
+    if let Command::Fs(fs) = &mut command {
         let generic = fs.take_generic();
         args.conf = generic.conf.map(PathBuf::from).or(args.conf);
         args.sets.extend(generic.sets);
@@ -147,7 +158,7 @@ async fn run(mut args: Args) -> ExitCode {
             level: None,
         })
     };
-    let outcome = match args.command {
+    let outcome = match command {
         Command::Up(up) => {
             let dir = up.dir.clone();
             if let Err(error) = up::prepare_dir(&dir) {
@@ -161,6 +172,7 @@ async fn run(mut args: Args) -> ExitCode {
         }
         Command::Sh(sh) => return ozone_cli::run_sh(sh, &config).await,
         Command::Fs(fs) => return ozone_cli::run_fs(fs, &config).await,
+        Command::S3(s3) => return ozone_cli::run_s3(s3, &config).await,
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
         Command::Admin(admin) => admin::run(admin, config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
@@ -173,6 +185,7 @@ async fn run(mut args: Args) -> ExitCode {
                 Command::Scm(scm) => daemon::scm(scm, config).await,
                 Command::Om(om) => daemon::om(om, config).await,
                 Command::Datanode => daemon::datanode(config).await,
+                Command::S3g => daemon::s3g(config).await,
                 Command::Mount(mount) => mount::run(mount, config).await,
                 _ => Ok(()),
             },
@@ -192,6 +205,8 @@ fn fail(error: impl std::fmt::Display) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
 
     fn shielded(line: &str) -> String {
@@ -213,6 +228,29 @@ mod tests {
             ("ozone", "ozone"),
         ] {
             assert_eq!(shielded(line), expected);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_tells_its_version() {
+        for line in [
+            "--version",
+            "-V",
+            "sh --version",
+            "sh volume -V",
+            "sh volume create --version",
+            "sh key list -V",
+            "freon ockg -V",
+            "om -V",
+        ] {
+            let words = ["ozone"].into_iter().chain(line.split(' '));
+            let told = Args::try_parse_from(words).err().map(|error| error.kind());
+            assert_eq!(told, Some(ErrorKind::DisplayVersion), "{line}");
         }
     }
 }

@@ -1,20 +1,17 @@
 //! `ozone mount`: the namespace of a cluster as a directory.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use ozone_client::{Client, ClientConfig};
 use ozone_common::config::{Config, HostPort};
 use ozone_fs::MountOptions;
 
+use crate::daemon::announced;
 use crate::signals;
 
 /// Port of an OM where none is given.
 const OM_PORT: u16 = 9862;
-
-/// After this long without an OM a mount says what it waits for.
-const SILENCE: Duration = Duration::from_secs(2);
 
 /// Arguments of `ozone mount`.
 #[derive(Args)]
@@ -65,17 +62,12 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
 /// Connects, and says so when it has to wait for that: an OM may be started later than its mounts.
 async fn connect(config: ClientConfig) -> Result<Client, String> {
     let (servers, limit) = (config.om.join(", "), config.om_deadline);
-    let connecting = Client::connect(config);
-    tokio::pin!(connecting);
-    let connected = tokio::select! {
-        connected = &mut connecting => connected,
-        () = tokio::time::sleep(SILENCE) => {
-            eprintln!(
-                "ozone: waiting for an OM at {servers}, for {} s at most: is it running there?",
-                limit.as_secs()
-            );
-            connecting.await
-        }
+    let announce = || {
+        eprintln!(
+            "ozone: waiting for an OM at {servers}, for {} s at most: is it running there?",
+            limit.as_secs()
+        );
     };
+    let connected = announced(Client::connect(config), announce).await;
     connected.map_err(|e| e.to_string())
 }

@@ -81,6 +81,8 @@ struct Shared {
     /// Index after the last applied entry.
     applied: watch::Sender<u64>,
     copies: SnapshotDir,
+    /// Whether the state was that of a formed group when it was opened.
+    marked: bool,
 }
 
 /// A state machine as openraft sees it.
@@ -100,6 +102,7 @@ impl Adapter {
             .run(move || loading.load())
             .await
             .map_err(StateMachineError::from)??;
+        let marked = loaded.is_some();
         let position = loaded
             .as_deref()
             .map(Position::decode)
@@ -116,11 +119,28 @@ impl Adapter {
             progress,
             applied,
             copies,
+            marked,
         })))
     }
 
     pub(crate) fn position(&self) -> Position {
         self.0.progress.lock().position.clone()
+    }
+
+    /// Whether the state was found to be that of a group that was formed.
+    pub(crate) fn has_mark(&self) -> bool {
+        self.0.marked
+    }
+
+    /// From now on the state is, durably, that of a group that was formed: it has a position, if
+    /// only the one before everything.
+    pub(crate) async fn mark(&self) -> io::Result<()> {
+        let position = self.position();
+        self.call(move |shared| {
+            shared.apply(&[], position, Vec::new())?;
+            shared.machine.flush()
+        })
+        .await
     }
 
     /// Where copies of the state are received.

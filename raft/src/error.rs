@@ -66,6 +66,20 @@ pub enum RaftError {
         /// What was found.
         reason: String,
     },
+    /// The log lacks entries that it had, and with them what was acknowledged.
+    #[error(
+        "{}: {}: what is missing was acknowledged, and is nowhere else: mount the log's disk, or set \
+         the directory back to where it was; from a backup, put state and log back together",
+        dir.display(), lost(*.last, *.applied)
+    )]
+    LogLost {
+        /// Directory of the group.
+        dir: PathBuf,
+        /// Last entry found, if any.
+        last: Option<u64>,
+        /// Last entry that the state has, if any.
+        applied: Option<u64>,
+    },
     /// The disk refused.
     #[error("{}: {action}: {source}", path.display())]
     Io {
@@ -86,6 +100,16 @@ fn hint(leader: &Option<Peer>) -> String {
         .as_ref()
         .map(|peer| format!(", {} at {} is", peer.id, peer.address))
         .unwrap_or_default()
+}
+
+fn lost(last: Option<u64>, applied: Option<u64>) -> String {
+    let log = last.map_or("the log has no entry".to_owned(), |last| {
+        format!("the log ends with entry {last}")
+    });
+    let state = applied.map_or("tells of a log that was begun".to_owned(), |applied| {
+        format!("is applied up to entry {applied}")
+    });
+    format!("{log}, but the state that belongs to it {state}")
 }
 
 /// Makes an error of the disk one of the group, with what was tried on what.

@@ -1,6 +1,7 @@
 //! The handle of one replicated state machine on this member.
 
 mod barrier;
+mod belongs;
 mod form;
 mod status;
 

@@ -169,6 +169,14 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The Raft group cannot be opened with the log that is there.
+    #[error("{key}: {source}")]
+    Log {
+        /// Where the directory of the log is configured.
+        key: String,
+        /// Why not.
+        source: RaftError,
+    },
     /// The Raft group cannot be opened.
     #[error(transparent)]
     Raft(#[from] RaftError),

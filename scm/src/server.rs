@@ -13,7 +13,7 @@ use ozone_common::rng::{OsRng, Rng};
 use ozone_common::version_file::VersionFile;
 use ozone_common::worker::Workers;
 use ozone_kv::blocking;
-use ozone_raft::{ChannelConnect, GroupConfig, HostConfig, RaftHost, RaftOptions};
+use ozone_raft::{ChannelConnect, GroupConfig, HostConfig, RaftError, RaftHost, RaftOptions};
 use ozone_rpc::server::ServerHandle;
 use ozone_security::guard::Guard;
 use ozone_security::identity::Role;
@@ -197,6 +197,20 @@ impl ScmServer {
     /// Starts the SCM that the configuration describes; it has to be formatted. Returns when it
     /// listens; [`ScmServer::wait_ready`] tells when it can be used.
     pub async fn start(options: ScmOptions) -> Result<Self, StartError> {
+        let mut host = None;
+        let started = Self::start_on(options, &mut host).await;
+        if let (Err(_), Some(host)) = (&started, host) {
+            // A group that is only dropped ends in the midst of its work.
+            host.shutdown().await;
+        }
+        started
+    }
+
+    /// Starts it, and gives its Raft host to be shut down should something fail after that.
+    async fn start_on(
+        options: ScmOptions,
+        made: &mut Option<Arc<RaftHost>>,
+    ) -> Result<Self, StartError> {
         let reading = options.clone();
         let opened = blocking(move || open(&reading)).await;
         let mut opened = opened.map_err(|e| StartError::Members(e.to_string()))??;
@@ -208,6 +222,7 @@ impl ScmServer {
             node_id: opened.identity.scm_id,
             connect: ChannelConnect::new(options.net.clone(), place.transport.client.clone()),
         })?;
+        *made = Some(host.clone());
         let name = ("the Raft listener", "ozone.scm.ratis.port");
         let ratis = bind(&place, name, opened.ratis).await?;
         let ratis_address = ratis.address();
@@ -275,7 +290,14 @@ impl ScmServer {
                 ..RaftOptions::default()
             },
         };
-        let group = host.open_group(group, store.clone()).await?;
+        let group = host.open_group(group, store.clone()).await;
+        let group = group.map_err(|error| match error {
+            source @ RaftError::LogLost { .. } => StartError::Log {
+                key: members.key(&options.config, "ozone.scm.ratis.storage.dir"),
+                source,
+            },
+            other => other.into(),
+        })?;
         let clock = options.clock.clone();
         // Ids of commands are greater than those of any earlier run.
         let first_command = i64::try_from(clock.wall_ms()).unwrap_or(0) << 16;

@@ -270,8 +270,20 @@ impl Cluster {
         });
     }
 
+    /// Seconds that requests of this type have taken in the OM since it started, together.
+    pub fn om_seconds(&self, op: &str) -> f64 {
+        let labels = [format!("op=\"{op}\"")];
+        let number = self.metric_text("om_request_seconds_sum", &labels);
+        number.map_or(0.0, |number| number.parse().expect("a number"))
+    }
+
     /// A number that the cluster's processes tell of themselves, 0 when they do not.
     pub fn metric(&self, name: &str, labels: &[String]) -> u64 {
+        let number = self.metric_text(name, labels);
+        number.map_or(0, |number| number.parse().expect("a number"))
+    }
+
+    fn metric_text(&self, name: &str, labels: &[String]) -> Option<String> {
         let (_, text) = crate::http::get(self.om_http(), "/prom").expect("metrics");
         let wanted = |line: &&str| {
             let rest = line.strip_prefix(name);
@@ -281,7 +293,7 @@ impl Cluster {
         };
         let line = text.lines().find(wanted);
         let number = line.and_then(|line| line.rsplit(' ').next());
-        number.map_or(0, |number| number.parse().expect("a number"))
+        number.map(str::to_owned)
     }
 
     /// Runs the binary against this cluster.

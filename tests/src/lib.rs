@@ -16,8 +16,10 @@ pub mod memory;
 pub mod ozone_fs;
 pub mod ports;
 pub mod power;
+pub mod s3;
 pub mod shared;
 pub mod shell;
+pub mod tree;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions, Refused};

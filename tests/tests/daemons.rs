@@ -222,3 +222,24 @@ fn mount_and_shell_see_the_same_bytes() {
     }
     cluster.stop_all();
 }
+
+#[test]
+fn a_second_server_on_the_same_directories_names_the_first() {
+    let mut cluster = Daemons::new(DaemonOptions {
+        datanodes: 1,
+        replication: "ONE",
+        ..DaemonOptions::default()
+    });
+    cluster.start_servers();
+    for server in [Daemon::Scm, Daemon::Om] {
+        let refused = cluster.refused(server);
+        let holder = format!("in use by process {}", cluster.pid(server));
+        assert!(refused.text.contains(&holder), "{}", refused.text);
+        assert!(
+            refused.text.contains("another directory"),
+            "{}",
+            refused.text
+        );
+    }
+    cluster.stop_all();
+}

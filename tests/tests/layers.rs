@@ -20,7 +20,7 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
         "security" => Some(&["proto", "common", "rpc"]),
         "om" | "scm" | "datanode" => Some(FOUNDATIONS),
         "client" => Some(&["proto", "common", "rpc", "security"]),
-        "fs" | "cli" => Some(&["client", "common"]),
+        "fs" | "cli" | "s3" => Some(&["client", "common"]),
         // Measures the binary from outside, as the tests do, and the Raft log by itself.
         "bench" => Some(&["tests", "raft", "common"]),
         _ if ANYTHING.contains(&name) => None,

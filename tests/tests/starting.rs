@@ -192,3 +192,124 @@ fn a_directory_that_cannot_be_used_is_named_with_its_key() {
         assert_failed(&output, &["ozone.metadata.dirs", "/proc/no/such"]);
     }
 }
+
+#[test]
+fn a_log_that_is_not_where_it_was_is_refused_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("file");
+    let written = fs::File::create(&file).unwrap();
+    std::io::Write::write_all(&mut &written, &vec![7; 1 << 20]).unwrap();
+    written.sync_all().unwrap();
+    // Before anything of the state was ever durable, and after.
+    for round in 0..2 {
+        match round {
+            0 => cluster.kill9(),
+            _ => cluster.stop(),
+        }
+        for (log, key) in [
+            ("om/ratis", "ozone.om.ratis.storage.dir"),
+            ("scm/scm-ha", "ozone.scm.ratis.storage.dir"),
+        ] {
+            let (log, aside) = (cluster.dir().join(log), cluster.scratch().join("aside"));
+            fs::rename(&log, &aside).unwrap();
+            for _ in 0..2 {
+                let refused = cluster.try_start().expect_err("a refusal");
+                assert_refused(&refused, &[key, log.to_str().unwrap(), "disk"]);
+            }
+            fs::remove_dir_all(&log).unwrap();
+            fs::rename(&aside, &log).unwrap();
+        }
+        cluster.restart();
+        assert!(fs::read(&file).unwrap() == [7; 1 << 20], "other bytes");
+    }
+    cluster.stop();
+}
+
+#[test]
+fn a_log_without_its_segments_is_refused_at_once() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    cluster.bucket("vol", "bucket");
+    cluster.kill9();
+    let is_segment = |path: &Path| {
+        path.file_name()
+            .is_some_and(|n| n.to_str().unwrap().starts_with("log_"))
+    };
+    for segment in find(&cluster.dir().join("om/ratis"), &is_segment) {
+        fs::remove_file(segment).unwrap();
+    }
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.om.ratis.storage.dir", "no entry"]);
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ozone-site.xml");
+    let slip = "<configuration>\n<propertie><name>ozone.om.address</name><value>h:1</value></propertie></configuration>";
+    for (content, word) in [
+        ("", "<configuration>"),
+        ("hello", "hello"),
+        ("{\"json\": true}", "json"),
+        (slip, "line 2"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let path = file.to_str().unwrap();
+        let output = ozone(&["--conf", path, "getconf", "confKey", "ozone.om.address"]);
+        assert_failed(&output, &[path, word]);
+    }
+}
+
+#[test]
+fn a_server_that_is_no_om_is_named_when_it_is_mounted() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let ports = fs::read_to_string(cluster.dir().join("ports.properties")).unwrap();
+    let port = ports
+        .lines()
+        .find_map(|line| line.strip_prefix("ozone.scm.block.client.address="));
+    let scm = format!("127.0.0.1:{}", port.unwrap());
+    let output = ozone(&["mount", &scm, "/no/such/directory"]);
+    assert_failed(&output, &[&scm, "ozone.om.address"]);
+}
+
+#[test]
+fn a_start_that_is_refused_late_ends_in_order() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    cluster.stop();
+    let before = cluster.log().len();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.set(&format!(
+        "ozone.om.http-address={}",
+        taken.local_addr().unwrap()
+    ));
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &["ozone.om.http-address"]);
+    let log = cluster.log();
+    assert!(!log[before..].contains("ERROR"), "{}", &log[before..]);
+}
+
+#[test]
+fn om_init_says_that_it_waits_for_scm_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scm = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let dirs = format!("--set=ozone.metadata.dirs={}", dir.path().display());
+    let address = format!("--set=ozone.scm.block.client.address={scm}");
+    let output = ozone(&[&dirs, &address, "om", "--init"]);
+    let words = [
+        "waiting for SCM",
+        &scm,
+        "ozone.scm.block.client.address",
+        "start `ozone scm`",
+    ];
+    assert_failed(&output, &words);
+}
+
+#[test]
+fn a_bare_ozone_shows_its_commands_and_a_version_its_revision() {
+    let bare = ozone(&[]);
+    assert_eq!(bare.status.code(), Some(1));
+    assert!(String::from_utf8(bare.stderr).unwrap().contains("datanode"));
+    let version = String::from_utf8(ozone(&["version"]).stdout).unwrap();
+    assert!(version.contains("Revision: "), "{version}");
+}

@@ -18,10 +18,11 @@ mod writer;
 
 use std::sync::Arc;
 
-use ozone_proto::namespace::{DirRef, Inode, Replication};
+use ozone_proto::namespace::{DirRef, GetExtentsResponse, Inode, Replication};
 use ozone_rpc::channel::Channels;
 use tokio::sync::Semaphore;
 
+use crate::Result;
 use crate::config::ClientConfig;
 use crate::namespace::Namespace;
 use crate::session::Session;
@@ -90,6 +91,17 @@ impl Data {
             session.clone(),
             session.pool(key, &self.env),
         )
+    }
+
+    /// A reader of one file of which the beginning of the map is known.
+    pub(crate) fn reader_knowing(
+        &self,
+        inode: Inode,
+        map: GetExtentsResponse,
+    ) -> Result<FileReader> {
+        let reader = self.reader(inode);
+        reader.learn(map)?;
+        Ok(reader)
     }
 
     /// A reader of one file.

@@ -118,6 +118,16 @@ impl FileReader {
         }
     }
 
+    /// Takes in the beginning of the file's map, as it came with its inode.
+    pub(super) fn learn(&self, map: GetExtentsResponse) -> Result<()> {
+        let mut state = self.shared.state.lock();
+        let size = state.size().unwrap_or(0);
+        match size {
+            0 => Ok(()),
+            _ => state.map.learn(0, 0..size, map),
+        }
+    }
+
     /// Up to `len` bytes from `offset`: fewer only where the file ends.
     pub async fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
         let pieces = self.read_pieces(offset, len).await?;

@@ -51,7 +51,7 @@ struct Content {
 }
 
 impl KeyName<'_> {
-    fn args(&self) -> KeyArgs {
+    pub(super) fn args(&self) -> KeyArgs {
         KeyArgs {
             volume_name: self.volume.to_owned(),
             bucket_name: self.bucket.to_owned(),
@@ -151,18 +151,19 @@ impl Objects {
         let request = DeleteKeyRequest {
             key_args: name.args(),
             keep: None,
+            as_object: None,
         };
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }
 
-    /// Removes a key, or a directory with whatever is in it.
+    /// Removes a key; a directory with all that it holds.
     pub async fn delete_tree(&self, name: KeyName<'_>) -> Result<()> {
+        let mut key_args = name.args();
+        key_args.recursive = Some(true);
         let request = DeleteKeyRequest {
-            key_args: KeyArgs {
-                recursive: Some(true),
-                ..name.args()
-            },
+            key_args,
             keep: None,
+            as_object: None,
         };
         ask!(self, DeleteKeyRequest, DeleteKeyResponse, request).map(drop)
     }

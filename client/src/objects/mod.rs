@@ -2,7 +2,10 @@
 
 mod buckets;
 mod keys;
+mod multipart;
+mod s3;
 mod snapshots;
+mod upload;
 mod volumes;
 
 use bytes::Bytes;
@@ -17,7 +20,10 @@ use crate::{ClientError, OwnSession, Result};
 
 pub use buckets::NewBucket;
 pub use keys::{KeyName, NewKey};
+pub use multipart::{CopyFrom, UploadsPage};
+pub use s3::{ListRequest, ListedPage, S3Key};
 pub use snapshots::{BucketName, DiffPage, SnapshotPair};
+pub use upload::Upload;
 
 /// The object interface for one caller. Cheap to clone.
 #[derive(Debug, Clone)]

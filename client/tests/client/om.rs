@@ -136,6 +136,7 @@ impl FakeOm {
                 ..Default::default()
             }),
             leased: false,
+            snapshot: 0,
         }
     }
 
@@ -382,6 +383,7 @@ fn directory(dir: DirRef, name: &Bytes) -> Inode {
             ..Default::default()
         }),
         leased: false,
+        snapshot: 0,
     }
 }
 

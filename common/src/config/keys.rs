@@ -144,7 +144,8 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.om.lease.hard.limit", "7d", Kind::Duration, "After this long without renewal an open key is closed as it stands.").unused(),
     KeySpec::new("ozone.om.open.key.expire.threshold", "7d", Kind::Duration, "Age at which an abandoned open key is removed."),
     KeySpec::new("ozone.om.open.key.cleanup.service.interval", "24h", Kind::Duration, "How often abandoned open keys are looked for."),
-    KeySpec::new("ozone.om.open.mpu.expire.threshold", "30d", Kind::Duration, "Age at which an abandoned multipart upload is removed.").unused(),
+    KeySpec::new("ozone.om.open.mpu.expire.threshold", "30d", Kind::Duration, "Age at which an abandoned multipart upload is removed."),
+    KeySpec::new("ozone.om.open.mpu.cleanup.service.interval", "24h", Kind::Duration, "How often abandoned multipart uploads are looked for."),
     KeySpec::new("ozone.om.server.list.max.size", "1000", Kind::Int, "Most entries in one page of a listing.").unused(),
     KeySpec::new("ozone.om.max.buckets", "100000", Kind::Int, "Most buckets in a cluster.").unused(),
     KeySpec::new("ozone.om.user.max.volume", "1024", Kind::Int, "Most volumes of one owner.").unused(),
@@ -251,14 +252,15 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.security.join.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert join` with which a server asks for its first certificate."),
     KeySpec::new("ozone.security.client.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert client` that says who a client is and whom it trusts."),
     KeySpec::new("ozone.acl.enabled", "false", Kind::Bool, "Whether access control lists are enforced."),
-    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything.").unused(),
+    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others."),
     KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything.").unused(),
     KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything.").unused(),
 
     // S3.
-    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers.").unused(),
+    KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers."),
     KeySpec::new("ozone.s3g.domain.name", "", Kind::List, "Domains under which a host name is a bucket name.").unused(),
-    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees.").unused(),
+    KeySpec::new("ozone.s3.administrators", "", Kind::List, "Users who may manage the S3 secrets of others."),
+    KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees."),
 ];
 
 /// The spec of a key by any of its names; `name.<service>[.<node>]` finds a per-node key.

@@ -51,7 +51,10 @@ impl Vfs {
         changes: Changes,
     ) -> Result<Known> {
         let inode = self.inodes.get(ino)?;
-        let request = request(&inode, who, &changes)?;
+        let mut request = request(&inode, who, &changes)?;
+        if let Some(uid) = request.uid {
+            request.owner_name = self.callers.name(uid).await;
+        }
         if self.set_attr_later(who, &inode, &request) {
             return Ok(self.known(&inode));
         }

@@ -14,6 +14,7 @@ use crate::vfs::{Vfs, Who};
 pub(crate) struct Callers {
     namespace: Namespace,
     known: DashMap<(u32, u32), Namespace>,
+    names: DashMap<u32, String>,
 }
 
 impl Callers {
@@ -21,7 +22,20 @@ impl Callers {
         Self {
             namespace,
             known: DashMap::new(),
+            names: DashMap::new(),
         }
+    }
+
+    /// The name of a user, to whom something is given.
+    pub(crate) async fn name(&self, uid: u32) -> String {
+        if let Some(known) = self.names.get(&uid) {
+            return known.value().clone();
+        }
+        // Names may come from a directory server.
+        let name = tokio::task::spawn_blocking(move || user_name(uid)).await;
+        let name = name.unwrap_or_else(|_| uid.to_string());
+        self.names.insert(uid, name.clone());
+        name
     }
 
     /// The namespace as user and primary group see it.

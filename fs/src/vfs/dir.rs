@@ -327,7 +327,6 @@ mod tests {
                     row: Some(wire::InodeRow::default()),
                     leased: false,
                     snapshot: 0,
-                    snapshot: 0,
                 }
             });
             let page = page.collect();

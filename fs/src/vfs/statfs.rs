@@ -26,8 +26,8 @@ pub struct StatFs {
 }
 
 impl Vfs {
-    /// Space and inodes where `ino` is: of its bucket or volume if they have a quota, else of the
-    /// cluster.
+    /// Inodes of the cluster, and space for data where `ino` is: what the copies that its bucket keeps
+    /// leave of the disks.
     pub async fn stat_fs(&self, ino: u64) -> Result<StatFs> {
         let dir = self.directory_of(ino)?;
         let stat = self.namespace.stat_fs(dir).await?;

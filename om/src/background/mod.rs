@@ -4,6 +4,7 @@
 mod fold;
 mod open_keys;
 mod snapshots;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::tables::{self, Table};
 pub use fold::Fold;
 pub use open_keys::OpenKeys;
 pub use snapshots::ReclaimSnapshots;
+pub use uploads::Uploads;
 
 /// Deleted files or directories taken up by one command.
 const KEYS: usize = 200;

@@ -1,7 +1,7 @@
 //! AllocateBlocks: SCM's blocks for a session to write to. Until the session releases them they are
 //! not freed, whether or not a file refers to them.
 
-use ozone_proto::namespace::{AllocateBlocksRequest, AllocateBlocksResponse, Replication};
+use ozone_proto::namespace::{AllocateBlocksRequest, AllocateBlocksResponse};
 
 use crate::apply::Apply;
 use crate::error::{Result, refuse};
@@ -18,7 +18,8 @@ pub async fn prepare(request: &mut AllocateBlocksRequest, leader: &Leader) -> Re
         Some(replication) => replication,
         None => {
             let dir = *namespace::dir_of(request.bucket.as_ref())?;
-            bucket_replication(leader, dir).await?
+            let found = leader.bucket_replication(dir).await?;
+            found.ok_or_else(|| refuse::no_directory(dir.bucket_id))?
         }
     };
     let exclude = request.exclude.take();
@@ -27,17 +28,6 @@ pub async fn prepare(request: &mut AllocateBlocksRequest, leader: &Leader) -> Re
         .allocate(count, request.size, replication, exclude)
         .await?;
     Ok(())
-}
-
-async fn bucket_replication(
-    leader: &Leader,
-    dir: ozone_proto::namespace::DirRef,
-) -> Result<Replication> {
-    let bucket = leader
-        .read(move |rows| namespace::bucket_by_id(rows, dir.volume_id, dir.bucket_id))
-        .await?
-        .ok_or_else(|| refuse::no_directory(dir.bucket_id))?;
-    Ok(bucket.replication.unwrap_or(leader.default_replication))
 }
 
 /// Applies the request.

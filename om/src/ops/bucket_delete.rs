@@ -6,6 +6,7 @@ use super::bucket_create::count_bucket;
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::namespace;
+use crate::rows::Rows;
 use crate::{snapshots, tables};
 
 /// Applies the request.
@@ -22,6 +23,13 @@ pub fn delete(apply: &mut Apply<'_>, volume_name: &str, name: &str) -> Result<()
             Status::BucketNotEmpty,
             format!("Bucket {name} is not empty"),
         ));
+    }
+    if apply.any(
+        tables::MULTIPART_INFO,
+        &tables::multipart_prefix(volume_name, name),
+    )? {
+        let message = format!("Bucket {name} has multipart uploads that are not completed");
+        return Err(OmError::refused(Status::BucketNotEmpty, message));
     }
     let id = bucket.inode.map_or(0, |i| i.object_id);
     if snapshots::any(apply, id)? {

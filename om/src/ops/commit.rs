@@ -82,7 +82,21 @@ pub fn check_session(apply: &Apply<'_>, session: u64) -> Result<()> {
 /// Files the inline bytes of the extents and checks that blocks may be referred to.
 /// Returns the extents as they are kept.
 pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Result<Vec<Extent>> {
-    let mut inline = Inline::default();
+    keep(apply, object, extents, MAX_INLINE)
+}
+
+/// As [`keep_inline`], for extents that the OM has made of files of its own.
+pub fn keep_all(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Result<Vec<Extent>> {
+    keep(apply, object, extents, usize::MAX)
+}
+
+fn keep(
+    apply: &mut Apply<'_>,
+    object: u64,
+    extents: &[Extent],
+    most: usize,
+) -> Result<Vec<Extent>> {
+    let mut inline = Inline { bytes: 0, most };
     let mut kept = Vec::with_capacity(extents.len());
     for extent in extents {
         if extent.length == 0
@@ -110,9 +124,10 @@ pub fn keep_inline(apply: &mut Apply<'_>, object: u64, extents: &[Extent]) -> Re
 }
 
 /// The inline values of one operation.
-#[derive(Default)]
 struct Inline {
     bytes: usize,
+    /// At most so many.
+    most: usize,
 }
 
 impl Inline {
@@ -136,9 +151,10 @@ impl Inline {
             return Err(refuse::invalid("inline bytes were damaged on their way"));
         }
         self.bytes += data.len();
-        if data.len() as u64 != extent.length || self.bytes > MAX_INLINE {
+        if data.len() as u64 != extent.length || self.bytes > self.most {
             return Err(refuse::invalid(format!(
-                "inline extents carry their bytes, {MAX_INLINE} at most"
+                "inline extents carry their bytes, {} at most",
+                self.most
             )));
         }
         for (_, mut piece) in file_map::by_segment(&extent) {

@@ -16,7 +16,7 @@ use crate::key_path;
 use crate::namespace;
 use crate::rows::Rows;
 use crate::unlink::replicated;
-use crate::{fold_queue, tables, unlink};
+use crate::{etag, fold_queue, tables, unlink};
 
 /// Applies the request.
 pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<CommitKeyResponse> {
@@ -36,32 +36,64 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
     })?;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let root = namespace::bucket_root(&bucket);
+    place(args, &root, opened.inode.unwrap_or_default(), apply)?;
+    apply.delete(tables::OPEN_KEY, &open);
+    Ok(CommitKeyResponse {})
+}
+
+/// Puts a key with the content of the request in place of what has its name in the bucket of `root`.
+pub fn place(args: &KeyArgs, root: &DirRef, new: InodeRow, apply: &mut Apply<'_>) -> Result<()> {
     let path = key_path::split(&args.key_name)?;
-    check_place(apply, &root, &path)?;
-    let mut row = content(
-        args,
-        opened.inode.unwrap_or_default(),
-        root.bucket_id,
-        apply,
-    )?;
-    let dir = make_parents(apply, &root, &path, args)?;
+    check_place(apply, root, &path)?;
+    let row = content(args, new, root.bucket_id, apply)?;
+    put(args, root, &path, row, apply)
+}
+
+/// Puts a file under the name `path`, whose place was checked, in place of what has it.
+pub fn put(
+    args: &KeyArgs,
+    root: &DirRef,
+    path: &[&[u8]],
+    mut row: InodeRow,
+    apply: &mut Apply<'_>,
+) -> Result<()> {
+    let dir = make_parents(apply, root, path, args)?;
     let name = path[path.len() - 1];
-    if let Some(old) = namespace::child(apply, &dir, name)? {
+    let old = namespace::child(apply, &dir, name)?;
+    etag::check_conditions(args, old.as_ref().map(|old| &old.row))?;
+    if let Some(old) = old {
         let (mode, uid, gid) = (old.row.mode, old.row.uid, old.row.gid);
         (row.mode, row.uid, row.gid) = (mode, uid, gid);
         unlink::drop_name(apply, &dir, name, old, args.keep.as_ref())?;
     }
     enter(apply, &dir, name, &row)?;
     fold_queue::add(apply, &dir, name, row.object_id, &row.extents)?;
-    apply.account(&dir, 0, replicated(&row, row.allocated as i64))?;
-    apply.delete(tables::OPEN_KEY, &open);
-    Ok(CommitKeyResponse {})
+    apply.account(&dir, 0, replicated(&row, row.allocated as i64))
 }
 
 /// The inode of the committed key.
 fn content(
     args: &KeyArgs,
     opened: InodeRow,
+    bucket: u64,
+    apply: &mut Apply<'_>,
+) -> Result<InodeRow> {
+    let given = if args.extents.is_empty() {
+        from_locations(&args.key_locations)
+    } else {
+        args.extents.clone()
+    };
+    let extents = super::commit::keep_inline(apply, opened.object_id, &given)?;
+    let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
+    let size = args.data_size.unwrap_or(reach);
+    filled(args, opened, (size, extents), bucket, apply)
+}
+
+/// The inode of a new file of the bucket with these extents, whose inline bytes are filed.
+pub fn filled(
+    args: &KeyArgs,
+    new: InodeRow,
+    (size, extents): (u64, Vec<Extent>),
     bucket: u64,
     apply: &mut Apply<'_>,
 ) -> Result<InodeRow> {
@@ -76,35 +108,23 @@ fn content(
         atime_ns: apply.time_ns,
         mtime_ns: apply.time_ns,
         ctime_ns: apply.time_ns,
-        ..opened
+        size,
+        ..new
     };
-    let given = if args.extents.is_empty() {
-        from_locations(&args.key_locations)
-    } else {
-        args.extents.clone()
-    };
-    let extents = super::commit::keep_inline(apply, row.object_id, &given)?;
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
-    row.size = args.data_size.unwrap_or(reach);
     if reach > row.size {
         return Err(refuse::invalid(format!(
             "a key of {} bytes with content up to {reach}",
             row.size
         )));
     }
+    let holes = Vec::new();
     let holder = Holder {
         bucket,
         until: apply.index,
     };
-    file_map::change(
-        apply,
-        holder,
-        &mut row,
-        Change {
-            holes: Vec::new(),
-            extents,
-        },
-    )?;
+    file_map::change(apply, holder, &mut row, Change { holes, extents })?;
+    etag::bind(&mut row);
     Ok(row)
 }
 
@@ -133,7 +153,8 @@ fn from_locations(locations: &[KeyLocation]) -> Vec<Extent> {
         .collect()
 }
 
-fn make_parents(
+/// The directory of the last name of `path`; those that are missing are made.
+pub fn make_parents(
     apply: &mut Apply<'_>,
     root: &DirRef,
     path: &[&[u8]],
@@ -160,7 +181,10 @@ fn make_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], args: &KeyAr
         replication: None,
         owner: apply.given.asker.user.clone(),
     };
-    let row = fresh(apply, attributes, &parent)?;
+    let row = InodeRow {
+        implied: true,
+        ..fresh(apply, attributes, &parent)?
+    };
     enter(apply, dir, name, &row)?;
     Ok(row.object_id)
 }

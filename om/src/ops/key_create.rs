@@ -1,7 +1,7 @@
 //! CreateKey: opens a key for writing. It is not visible until it is committed.
 
-use ozone_proto::namespace::{DirRef, InodeRow, OpenKeyRow, Replication};
-use ozone_proto::om::{CreateKeyRequest, CreateKeyResponse, Status};
+use ozone_proto::namespace::{BucketRow, DirRef, InodeRow, OpenKeyRow, Replication};
+use ozone_proto::om::{CreateKeyRequest, CreateKeyResponse, KeyArgs, Status};
 
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
@@ -16,28 +16,8 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let path = key_path::split(&args.key_name)?;
     check_place(apply, &namespace::bucket_root(&bucket), &path)?;
-    let asked = Replication {
-        r#type: args.r#type.unwrap_or_default(),
-        factor: args.factor.unwrap_or_default(),
-    };
-    let replication = if asked.factor > 0 {
-        Some(asked)
-    } else {
-        bucket.replication.or(apply.given.default_replication)
-    };
     let client = apply.next_id()?;
-    let inode = InodeRow {
-        object_id: apply.next_id()?,
-        replication,
-        btime_ns: apply.time_ns,
-        mtime_ns: apply.time_ns,
-        owner: args
-            .owner_name
-            .clone()
-            .unwrap_or_else(|| apply.given.asker.user.clone()),
-        metadata: args.metadata.clone(),
-        ..Default::default()
-    };
+    let inode = new_inode(args, &bucket, apply)?;
     let row = OpenKeyRow {
         version: ROW_VERSION,
         dir: Some(namespace::bucket_root(&bucket)),
@@ -62,6 +42,32 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
         key_info: Some(info),
         id: Some(client),
         open_version: Some(0),
+    })
+}
+
+/// What a new key of the bucket is before it has content.
+pub fn new_inode(args: &KeyArgs, bucket: &BucketRow, apply: &mut Apply<'_>) -> Result<InodeRow> {
+    let asked = Replication {
+        r#type: args.r#type.unwrap_or_default(),
+        factor: args.factor.unwrap_or_default(),
+    };
+    let replication = if asked.factor > 0 {
+        Some(asked)
+    } else {
+        bucket.replication.or(apply.given.default_replication)
+    };
+    Ok(InodeRow {
+        object_id: apply.next_id()?,
+        replication,
+        btime_ns: apply.time_ns,
+        mtime_ns: apply.time_ns,
+        owner: args
+            .owner_name
+            .clone()
+            .unwrap_or_else(|| apply.given.asker.user.clone()),
+        metadata: args.metadata.clone(),
+        tags: args.tags.clone(),
+        ..Default::default()
     })
 }
 

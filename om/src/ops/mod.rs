@@ -9,12 +9,17 @@ pub mod commit;
 pub mod create;
 pub mod fold;
 pub mod key_commit;
+pub mod key_copy;
 pub mod key_create;
 pub mod key_delete;
+pub mod key_put;
 pub mod key_rename;
+pub mod key_tags;
 pub mod link;
+pub mod multipart;
 pub mod purge;
 pub mod rename;
+pub mod s3_secret;
 pub mod session;
 pub mod set_attr;
 pub mod snapshot_create;
@@ -46,6 +51,11 @@ pub fn is_change(body: &Body) -> bool {
             | Body::LookupKeyRequest(_)
             | Body::ListKeysRequest(_)
             | Body::GetKeyInfoRequest(_)
+            | Body::ReadKey(_)
+            | Body::ListMultiPartUploadPartsRequest(_)
+            | Body::ListMultipartUploadsRequest(_)
+            | Body::ListObjects(_)
+            | Body::LookupS3Secret(_)
             | Body::ServiceListRequest(_)
             | Body::Lookup(_)
             | Body::GetAttr(_)
@@ -97,6 +107,18 @@ pub async fn prepare<'a>(
             let at = leader.key(&r.key_args).await?;
             (leader.removal(at, session), &mut r.key_args.keep)
         }
+        Body::CopyKey(r) => {
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
+        }
+        Body::CompleteMultiPartUploadRequest(r) => {
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
+        }
+        Body::PutKey(r) => {
+            let at = leader.key(&r.key_args).await?;
+            (leader.removal(at, session), &mut r.key_args.keep)
+        }
         other => {
             prepare_in_place(other, leader).await?;
             return Ok(None);
@@ -113,6 +135,8 @@ async fn prepare_in_place(body: &mut Body, leader: &Leader) -> Result<()> {
         Body::Batch(r) => batch::prepare(r, leader),
         Body::CreateSnapshotRequest(r) => snapshot_create::prepare(r, leader).await?,
         Body::RenameSnapshotRequest(_) => snapshot_rename::prepare(leader)?,
+        Body::GetS3SecretRequest(r) => s3_secret::prepare(r, leader),
+        Body::InitiateMultiPartUploadRequest(r) => multipart::prepare(r, leader),
         Body::Commit(r) => leader.opens.correct(r.r#ref.as_mut()),
         Body::SetAttr(r) => leader.opens.correct(r.r#ref.as_mut()),
         _ => {}
@@ -144,6 +168,28 @@ pub fn apply(request: &OmRequest, ctx: &mut Apply<'_>) -> Result<Reply> {
         Body::CommitKeyRequest(r) => key_commit::apply(r, ctx).map(Reply::CommitKeyResponse),
         Body::DeleteKeyRequest(r) => key_delete::apply(r, ctx).map(Reply::DeleteKeyResponse),
         Body::RenameKeyRequest(r) => key_rename::apply(r, ctx).map(Reply::RenameKeyResponse),
+        Body::PutKey(r) => key_put::apply(r, ctx).map(Reply::PutKey),
+        Body::CopyKey(r) => key_copy::apply(r, ctx).map(Reply::CopyKey),
+        Body::PutObjectTaggingRequest(r) => {
+            key_tags::apply(&r.key_args, ctx).map(Reply::PutObjectTaggingResponse)
+        }
+        Body::InitiateMultiPartUploadRequest(r) => {
+            multipart::initiate(r, ctx).map(Reply::InitiateMultiPartUploadResponse)
+        }
+        Body::CommitMultiPartUploadRequest(r) => {
+            multipart::commit_part(r, ctx).map(Reply::CommitMultiPartUploadResponse)
+        }
+        Body::CompleteMultiPartUploadRequest(r) => {
+            multipart::complete(r, ctx).map(Reply::CompleteMultiPartUploadResponse)
+        }
+        Body::AbortMultiPartUploadRequest(r) => {
+            multipart::abort(r, ctx).map(Reply::AbortMultiPartUploadResponse)
+        }
+        Body::GetS3SecretRequest(r) => s3_secret::get(r, ctx).map(Reply::GetS3SecretResponse),
+        Body::SetS3SecretRequest(r) => s3_secret::set(r, ctx).map(Reply::SetS3SecretResponse),
+        Body::RevokeS3SecretRequest(r) => {
+            s3_secret::revoke(r, ctx).map(Reply::RevokeS3SecretResponse)
+        }
         Body::Create(r) => create::apply(r, ctx).map(Reply::Create),
         Body::Link(r) => link::apply(r, ctx).map(Reply::Link),
         Body::Unlink(r) => unlink::apply(r, ctx).map(Reply::Unlink),

@@ -26,6 +26,9 @@ pub fn apply(request: &PurgeRequest, apply: &mut Apply<'_>) -> Result<PurgeRespo
     for key in &request.open_keys {
         apply.delete(tables::OPEN_KEY, key);
     }
+    for key in &request.uploads {
+        super::multipart::expire(key, apply)?;
+    }
     for key in &request.deleted_dirs {
         if left == 0 {
             break;

@@ -20,7 +20,14 @@ pub fn apply(request: &SetAttrRequest, apply: &mut Apply<'_>) -> Result<SetAttrR
     if let Some(mode) = request.mode {
         row.mode = mode & 0o7777;
     }
-    row.uid = request.uid.unwrap_or(row.uid);
+    if let Some(uid) = request.uid {
+        row.uid = uid;
+        let owner = match request.owner_name.as_str() {
+            "" => uid.to_string(),
+            name => name.to_owned(),
+        };
+        name_owner(apply, &found.slot, &mut row, owner)?;
+    }
     row.gid = request.gid.unwrap_or(row.gid);
     set_xattrs(request, &mut row)?;
     if let Some(size) = request.size {
@@ -43,6 +50,24 @@ pub fn apply(request: &SetAttrRequest, apply: &mut Apply<'_>) -> Result<SetAttrR
     Ok(SetAttrResponse {
         inode: Some(namespace::inode(dir, &place.name, row)),
     })
+}
+
+/// The object interface knows owners by name; those of volumes and buckets are not in their inodes.
+fn name_owner(apply: &mut Apply<'_>, slot: &Slot, row: &mut InodeRow, owner: String) -> Result<()> {
+    match slot {
+        Slot::Volume(name) => {
+            let mut volume = namespace::volume(apply, name)?;
+            volume.owner = owner;
+            apply.put_volume(&volume);
+        }
+        Slot::Bucket { volume, bucket } => {
+            let mut bucket = namespace::bucket(apply, volume, bucket)?;
+            bucket.owner = owner;
+            apply.put_bucket(&bucket);
+        }
+        _ => row.owner = owner,
+    }
+    Ok(())
 }
 
 /// Cuts the file, or makes it longer with zeros.

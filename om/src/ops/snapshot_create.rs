@@ -14,8 +14,8 @@ use crate::rows::Rows;
 use crate::snapshots;
 use crate::tables;
 
-/// Leader: gives the snapshot its id and, where the request has none, its name; what was applied so far
-/// is flushed here, so that the checkpoint has little left to flush.
+/// Leader: gives the snapshot its id and, where the request has none, its name; where much is not flushed
+/// it is flushed here, so that the checkpoint has little left to flush.
 pub async fn prepare(request: &mut CreateSnapshotRequest, leader: &Leader) -> Result<()> {
     let settings = &leader.snapshots;
     if !settings.enabled {
@@ -37,7 +37,7 @@ pub async fn prepare(request: &mut CreateSnapshotRequest, leader: &Leader) -> Re
             namespace::bucket(store, &volume, &bucket)?;
             snapshots::check_name(&name)?;
             snapshots::check_free(store, &snapshots::info_key(&volume, &bucket, &name), &name)?;
-            store.flush()
+            store.flush_much()
         })
         .await
 }

@@ -3,8 +3,11 @@
 //! A filesystem-optimised bucket is a tree. Its keys are listed by walking that tree in the order
 //! of names, component by component, from the start key on, a page at a time.
 
+use ozone_proto::namespace::GetExtentsRequest;
 use ozone_proto::namespace::{DirRef, Inode};
-use ozone_proto::om::{KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse};
+use ozone_proto::om::{
+    KeyArgs, KeyInfo, ListKeysRequest, ListKeysResponse, ReadKeyRequest, ReadKeyResponse,
+};
 
 use super::listing;
 use crate::error::Result;
@@ -15,6 +18,8 @@ use crate::rows::Rows;
 
 /// Keys in one answer at most.
 const MAX_PAGE: usize = 1000;
+/// Extents that come with a key that is to be read.
+const READ_EXTENTS: u32 = 2048;
 /// Names read at a time of one directory.
 const SCAN: usize = 256;
 
@@ -56,6 +61,28 @@ pub fn root(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
     };
     let place = namespace::inode(&dir, b"", row.clone());
     Ok(key_info::of(names, row, Some(place)))
+}
+
+/// ReadKey: the key, and as much of its map as one answer holds.
+pub fn read(request: &ReadKeyRequest, rows: &impl Rows) -> Result<ReadKeyResponse> {
+    let mut key = info(&request.key_args, rows)?;
+    key.key_location_list.clear();
+    let place = key.inode.as_ref().and_then(|inode| inode.r#ref.clone());
+    let map = match key.is_file() {
+        true => Some(super::inode::get_extents(
+            &GetExtentsRequest {
+                r#ref: place,
+                limit: READ_EXTENTS,
+                ..Default::default()
+            },
+            rows,
+        )?),
+        false => None,
+    };
+    Ok(ReadKeyResponse {
+        key_info: Some(key),
+        map,
+    })
 }
 
 /// ListKeys: directories (with a trailing `/`) and files, in the order of the walk.
@@ -155,9 +182,11 @@ impl<R: Rows> Walk<'_, R> {
         Ok(())
     }
 
-    /// Keys are in the order of their names, component by component: what the walk yields.
+    /// Keys are in the order of their names, component by component: what the walk yields. A
+    /// directory follows its own name without the `/`, as `a/` follows `a`.
     fn is_after_start(&self, path: &[u8]) -> bool {
-        components(path).gt(components(self.start)) || self.start.is_empty()
+        let order = components(path).cmp(components(self.start));
+        order.then(path.len().cmp(&self.start.len())).is_gt() || self.start.is_empty()
     }
 
     fn push(&mut self, path: &[u8], inode: Inode) {

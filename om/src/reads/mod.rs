@@ -4,12 +4,16 @@
 pub mod inode;
 pub mod keys;
 pub mod listing;
+pub mod objects;
+pub mod order;
 pub mod snapshots;
+pub mod uploads;
 
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 
 use crate::error::{Result, refuse};
+use crate::ops::s3_secret;
 use crate::rows::Rows;
 
 /// What a read finds that only the leader can complete: where blocks are, who has what open.
@@ -20,6 +24,8 @@ pub enum Answer {
     Extents(Box<ozone_proto::namespace::GetExtentsResponse>),
     /// A key, likewise.
     Key(Box<ozone_proto::om::KeyInfo>),
+    /// A key with the beginning of its map, likewise.
+    KeyMap(Box<ozone_proto::om::ReadKeyResponse>),
 }
 
 /// Answers a read.
@@ -47,6 +53,15 @@ pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
         Body::GetKeyInfoRequest(r) => {
             keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))
         }
+        Body::ReadKey(r) => keys::read(r, rows).map(|k| Answer::KeyMap(Box::new(k))),
+        Body::ListObjects(r) => done(objects::list(r, rows).map(Reply::ListObjects)),
+        Body::ListMultiPartUploadPartsRequest(r) => {
+            done(uploads::parts(r, rows).map(Reply::ListMultiPartUploadPartsResponse))
+        }
+        Body::ListMultipartUploadsRequest(r) => {
+            done(uploads::uploads(r, rows).map(Reply::ListMultipartUploadsResponse))
+        }
+        Body::LookupS3Secret(r) => done(s3_secret::lookup(r, rows).map(Reply::LookupS3Secret)),
         Body::LookupKeyRequest(r) => {
             keys::info(&r.key_args, rows).map(|k| Answer::Key(Box::new(k)))
         }

@@ -3,6 +3,9 @@
 
 mod batch;
 mod folding;
+mod multipart;
+mod object_view;
+mod objects;
 mod snapshots;
 mod state;
 mod support;

@@ -287,6 +287,7 @@ impl World {
             let request = DeleteKeyRequest {
                 key_args,
                 keep: None,
+                as_object: None,
             };
             let answer = self.om.ask(Body::DeleteKeyRequest(request));
             assert_eq!(answer.status(), Status::Ok, "{answer:?}");

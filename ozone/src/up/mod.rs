@@ -18,6 +18,7 @@ use ozone_common::config::Config;
 use ozone_datanode::DatanodeServer;
 use ozone_fs::{MountOptions, MountedFs};
 use ozone_om::OmServer;
+use ozone_s3::S3Server;
 use ozone_scm::ScmServer;
 
 use self::ports::Ports;
@@ -88,6 +89,7 @@ struct Cluster {
     om: OmServer,
     datanodes: Vec<DatanodeServer>,
     client: Client,
+    s3: S3Server,
     om_address: String,
     /// What the servers and the client share.
     config: Config,
@@ -262,6 +264,7 @@ async fn stop(cluster: Cluster, mounted: Option<MountedFs>) {
     if let Some(mounted) = mounted {
         signals::unmount(&mounted).await;
     }
+    cluster.s3.shutdown().await;
     cluster.client.close().await;
     cluster.om.shutdown().await;
     for datanode in cluster.datanodes {

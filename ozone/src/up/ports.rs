@@ -22,6 +22,7 @@ const SERVERS: &[(&str, u16)] = &[
     ("ozone.scm.security.service.address", 9961),
     ("ozone.scm.ratis.port", 9894),
     ("ozone.scm.http-address", 9876),
+    ("ozone.s3g.http-address", 9878),
 ];
 const DATANODE: &[&str] = &[
     "hdds.container.ipc.port",

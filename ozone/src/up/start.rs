@@ -6,8 +6,10 @@ use std::time::Duration;
 use ozone_client::{Client, ClientConfig};
 use ozone_common::caller::Caller;
 use ozone_common::config::Config;
+use ozone_common::net::TcpNet;
 use ozone_datanode::{DatanodeOptions, DatanodeServer};
 use ozone_om::OmServer;
+use ozone_s3::S3Server;
 use ozone_scm::{CertificateFor, ScmOptions, ScmServer};
 use ozone_security::settings::{CLIENT_FILE, JOIN_FILE, tls_wanted};
 
@@ -18,31 +20,77 @@ use crate::daemon::{blocking, om_options};
 /// How long the servers have for their first certificate.
 const JOIN_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Starts everything; returns when it listens and the OM answers.
+/// Servers that run for an OM that does not yet.
+struct Below {
+    scm: ScmServer,
+    datanodes: Vec<DatanodeServer>,
+}
+
+impl Below {
+    async fn stop(self) {
+        for datanode in self.datanodes {
+            datanode.shutdown().await;
+        }
+        self.scm.shutdown().await;
+    }
+}
+
+/// Starts everything; returns when it listens and the OM answers. What runs when something else
+/// cannot be started is stopped in order.
 pub(super) async fn start(
     dir: &Path,
     config: &Config,
-    (ports, count): (&Ports, u16),
+    nodes: (&Ports, u16),
 ) -> Result<Cluster, String> {
-    let scm = start_scm(dir, config).await?;
-    let config = &with_certificates(dir, config).await?;
-    let mut datanodes = Vec::new();
-    for node in 0..count {
-        datanodes.push(start_datanode(dir, config, ports, node).await?);
-    }
-    let om = start_om(dir, config).await?;
+    let mut below = Below {
+        scm: start_scm(dir, config).await?,
+        datanodes: Vec::new(),
+    };
+    let (om, config) = match start_above(dir, config, nodes, &mut below).await {
+        Ok(started) => started,
+        Err(error) => {
+            below.stop().await;
+            return Err(error);
+        }
+    };
+    let config = &config;
     let om_address = om.addresses().client.to_string();
     let mut client = ClientConfig::from_config(config).map_err(|e| e.to_string())?;
     client.om = vec![om_address.clone()];
     let client = Client::connect(client).await.map_err(|e| e.to_string())?;
+    let s3 = match S3Server::start(config, &*TcpNet::shared(), client.clone()).await {
+        Ok(started) => started,
+        Err(error) => {
+            om.shutdown().await;
+            below.stop().await;
+            return Err(error.to_string());
+        }
+    };
+    let Below { scm, datanodes } = below;
     Ok(Cluster {
         scm,
         om,
         datanodes,
         client,
+        s3,
         om_address,
         config: config.clone(),
     })
+}
+
+/// Starts what needs SCM; gives the OM, and the configuration that all of them share.
+async fn start_above(
+    dir: &Path,
+    config: &Config,
+    (ports, count): (&Ports, u16),
+    below: &mut Below,
+) -> Result<(OmServer, Config), String> {
+    let config = with_certificates(dir, config).await?;
+    for node in 0..count {
+        let datanode = start_datanode(dir, &config, ports, node).await?;
+        below.datanodes.push(datanode);
+    }
+    Ok((start_om(dir, &config).await?, config))
 }
 
 fn with_dirs(config: &Config, base: &Path, keys: &[(&str, &str)]) -> Result<Config, String> {

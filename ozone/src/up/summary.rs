@@ -44,6 +44,7 @@ fn print_servers(cluster: &Cluster) {
         let at = datanode.addresses();
         line(&format!("datanode {}", n + 1), &at.client, &at.http);
     }
+    println!("  {:<11} http://{}", "S3", cluster.s3.address());
     let replication = cluster.config.get("ozone.server.default.replication");
     println!("  replication {}", replication.unwrap_or_default());
 }

@@ -9,6 +9,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::{BasicNode, Config, SnapshotPolicy, StorageHelper};
 use tokio::sync::watch;
 
+use super::belongs::Pair;
 use super::{Barriers, Group, Leadership, Raft, Silence, fatal, status};
 use crate::apply::Adapter;
 use crate::error::io_error;
@@ -118,6 +119,13 @@ impl Group {
         } = shared;
         let Storage { log, adapter } = open_storage(&config, flushers, machine).await?;
         let alone = sole_voter(&config, &log, &adapter).await? == Some(me);
+        let pair = Pair {
+            log: &log,
+            adapter: &adapter,
+        };
+        let dir = config.storage_dir.join(config.group_id.to_string());
+        pair.check(&dir, me, alone)?;
+        pair.mark(&dir).await?;
         let pristine = log.is_pristine() && adapter.position().applied.is_none();
         let before = log.vote().filter(|vote| vote.committed);
         let led_by = before.map(|vote| vote.leader_id.voted_for);

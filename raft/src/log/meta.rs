@@ -30,11 +30,12 @@ impl Meta {
         replace_file(disk, &dir.join(META_NAME), self.to_text().as_bytes())
     }
 
-    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Self, RaftError> {
+    /// Reads it; none where no log was begun.
+    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, RaftError> {
         let path = dir.join(META_NAME);
         let bytes = match disk.read(&path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => {
                 return Err(RaftError::Io {
                     action: "read",
@@ -43,11 +44,12 @@ impl Meta {
                 });
             }
         };
-        Self::from_text(&bytes).map_err(|reason| RaftError::Corrupt {
+        let read = Self::from_text(&bytes).map_err(|reason| RaftError::Corrupt {
             file: path,
             offset: 0,
             reason: reason.to_owned(),
-        })
+        });
+        read.map(Some)
     }
 
     fn to_text(&self) -> String {

@@ -24,6 +24,8 @@ use crate::types::{LogId, log_id};
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) meta: Meta,
+    /// Whether this log was there before.
+    pub(super) begun: bool,
     pub(super) segments: Vec<Arc<Segment>>,
     /// The last entry, or how far the log was purged.
     pub(super) last: Option<LogId>,
@@ -31,7 +33,9 @@ pub(super) struct Recovered {
 
 pub(super) fn recover(place: &Place) -> Result<Recovered, RaftError> {
     create_dir_durably(&*place.disk, &place.dir).map_err(io_error("create", &place.dir))?;
-    let meta = Meta::load(&*place.disk, &place.dir)?;
+    let found = Meta::load(&*place.disk, &place.dir)?;
+    let begun = found.is_some();
+    let meta = found.unwrap_or_default();
     let names = segment_names(place, &meta)?;
     let mut segments: Vec<Arc<Segment>> = Vec::new();
     let mut last = meta.purged;
@@ -53,6 +57,7 @@ pub(super) fn recover(place: &Place) -> Result<Recovered, RaftError> {
     make_durable(place, &segments)?;
     Ok(Recovered {
         meta,
+        begun,
         segments,
         last,
     })

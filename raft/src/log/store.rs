@@ -39,6 +39,8 @@ pub(crate) struct LogOptions {
 pub(super) struct Log {
     place: Place,
     cache_bytes: usize,
+    /// Whether this log was there when it was opened.
+    begun: bool,
     state: Mutex<State>,
     segments: Segments,
     writer: Mutex<Writer>,
@@ -110,6 +112,7 @@ impl LogStore {
         };
         let Recovered {
             meta,
+            begun,
             segments,
             last,
         } = recover(&place)?;
@@ -128,6 +131,7 @@ impl LogStore {
         Ok(Self(Arc::new(Log {
             place,
             cache_bytes,
+            begun,
             state: Mutex::new(state),
             segments,
             writer: Mutex::new(writer),
@@ -139,6 +143,25 @@ impl LogStore {
     /// The vote found when the log was opened, or saved since.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.0.state.lock().vote
+    }
+
+    /// Whether the log was there before it was opened, if only empty.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.begun
+    }
+
+    /// From now on the log is there, durably, if only empty.
+    pub(crate) async fn begin(&self) -> io::Result<()> {
+        let log = self.0.clone();
+        let begin = move || log.with_writer(|writer| writer.save_meta());
+        tokio::task::spawn_blocking(begin)
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// The last entry, or how far the log was purged.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.0.state.lock().last
     }
 
     /// Whether nothing was ever written.

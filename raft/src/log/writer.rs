@@ -247,6 +247,10 @@ impl Writer {
 
     pub(super) fn save_vote(&mut self, vote: Vote) -> io::Result<()> {
         self.meta.vote = Some(vote);
+        self.save_meta()
+    }
+
+    pub(super) fn save_meta(&self) -> io::Result<()> {
         self.meta.save(&*self.place.disk, &self.place.dir)
     }
 

@@ -114,7 +114,7 @@ impl Member {
         }
     }
 
-    async fn start_host(&mut self) {
+    pub(crate) async fn start_host(&mut self) {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -165,6 +165,11 @@ impl Member {
             .await?;
         running.groups.insert(group, (opened.clone(), machine));
         Ok(opened)
+    }
+
+    /// Where the log of a group is.
+    pub(crate) fn log_dir(&self, group: Uuid) -> PathBuf {
+        self.dir.join("raft").join(group.to_string())
     }
 
     pub(crate) fn group(&self, id: Uuid) -> &Arc<Group> {

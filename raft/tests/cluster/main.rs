@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
+mod lost;
 mod machine;
 
 use std::sync::Arc;

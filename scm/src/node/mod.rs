@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub(crate) mod commands;
 pub(crate) mod health;
 pub(crate) mod registry;
+mod space;
 
 pub(crate) use commands::{CommandKey, NodeCommand};
 pub(crate) use health::Health;

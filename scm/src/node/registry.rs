@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::commands::CommandQueue;
 use super::health::Patience;
+use super::space::Space;
 use super::{CommandKey, Health, NodeCommand};
 
 /// Most commands in one heartbeat's answer.
@@ -35,17 +36,6 @@ impl NodeView {
     pub(crate) fn is_usable(&self) -> bool {
         self.registered && self.health == Health::Healthy
     }
-}
-
-/// Bytes of the disks of one or more datanodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Space {
-    /// Size.
-    pub(crate) capacity: u64,
-    /// Taken by containers.
-    pub(crate) used: u64,
-    /// Left.
-    pub(crate) remaining: u64,
 }
 
 /// What a datanode says when it registers.
@@ -85,12 +75,7 @@ struct Node {
 
 impl Node {
     fn space(&self) -> Space {
-        let disks = self.storage.iter().filter(|disk| !disk.failed);
-        disks.fold(Space::default(), |sum, disk| Space {
-            capacity: sum.capacity.saturating_add(disk.capacity),
-            used: sum.used.saturating_add(disk.used),
-            remaining: sum.remaining.saturating_add(disk.remaining),
-        })
+        Space::of(self.storage.iter())
     }
 }
 
@@ -256,13 +241,7 @@ impl Nodes {
     pub(crate) fn space(&self) -> Space {
         let all = self.all.read();
         let alive = all.values().filter(|node| node.health != Health::Dead);
-        alive
-            .map(Node::space)
-            .fold(Space::default(), |sum, space| Space {
-                capacity: sum.capacity.saturating_add(space.capacity),
-                used: sum.used.saturating_add(space.used),
-                remaining: sum.remaining.saturating_add(space.remaining),
-            })
+        Space::of(alive.flat_map(|node| &node.storage))
     }
 
     /// Everything, for operators, in order of id.

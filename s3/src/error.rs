@@ -1,0 +1,75 @@
+//! What goes wrong at the cluster, in S3's words.
+
+use http::StatusCode;
+use ozone_client::ClientError;
+use ozone_client::wire::om::Status;
+use s3s::{S3Error, S3ErrorCode};
+
+/// Whether a document can hold a character: names of keys have others too.
+pub(crate) fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// An error with a message, which may quote what no document can hold.
+pub(crate) fn refuse(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
+    let message = message.into();
+    S3Error::with_message(code, message.replace(|c| !is_xml(c), "\u{fffd}"))
+}
+
+/// An error that Amazon does not have.
+pub(crate) fn custom(code: &'static str, status: StatusCode, message: String) -> S3Error {
+    let mut error = refuse(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(status);
+    error
+}
+
+/// What a client is told of a call that did not end well.
+pub(crate) fn answer(error: ClientError) -> S3Error {
+    use S3ErrorCode as C;
+    use Status as S;
+    let message = error.to_string();
+    let ClientError::Om { status, .. } = &error else {
+        tracing::warn!(%error, "the cluster did not do what was asked");
+        return match error {
+            ClientError::Unavailable { .. }
+            | ClientError::NoOm { .. }
+            | ClientError::Timeout { .. }
+            | ClientError::SessionExpired => refuse(C::ServiceUnavailable, message),
+            ClientError::Input { .. } => refuse(C::IncompleteBody, message),
+            _ => refuse(C::InternalError, message),
+        };
+    };
+    let code = match status {
+        S::VolumeNotFound | S::BucketNotFound => C::NoSuchBucket,
+        S::KeyNotFound | S::FileNotFound | S::DirectoryNotFound => C::NoSuchKey,
+        S::BucketNotEmpty => C::BucketNotEmpty,
+        S::BucketAlreadyExists => C::BucketAlreadyExists,
+        S::KeyAlreadyExists | S::EtagMismatch => C::PreconditionFailed,
+        S::InvalidBucketName => C::InvalidBucketName,
+        S::NameTooLong => C::KeyTooLongError,
+        S::InvalidKeyName | S::InvalidPath | S::InvalidRequest => C::InvalidArgument,
+        S::NotAFile | S::FileAlreadyExists | S::NotADirectory | S::IsADirectory => {
+            let message = format!("{message}: a name is a file or a directory, not both");
+            return custom("Conflict", StatusCode::CONFLICT, message);
+        }
+        S::QuotaExceeded => return custom("QuotaExceeded", StatusCode::FORBIDDEN, message),
+        S::NoSpace => {
+            return custom(
+                "InsufficientStorage",
+                StatusCode::INSUFFICIENT_STORAGE,
+                message,
+            );
+        }
+        S::AccessDenied | S::PermissionDenied => C::AccessDenied,
+        S::NoSuchMultipartUploadError => C::NoSuchUpload,
+        S::EntityTooSmall => C::EntityTooSmall,
+        S::InvalidPart => C::InvalidPart,
+        S::InvalidPartOrder => C::InvalidPartOrder,
+        S::NotSupportedOperation => C::NotImplemented,
+        S::ScmInSafeMode | S::Timeout | S::RatisError | S::KeyAllocationError => {
+            C::ServiceUnavailable
+        }
+        _ => C::InternalError,
+    };
+    refuse(code, message)
+}

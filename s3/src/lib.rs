@@ -1,0 +1,26 @@
+//! The S3 gateway: buckets and keys of one volume under Amazon's protocol. It keeps nothing of its own; any number
+//! of them may run.
+//!
+//! A request travels [`server`] -> [`front`] (what is refused before anything is read) -> `s3s`, which verifies the
+//! signature with the secret that [`auth`] gives it, and takes the request apart -> [`gateway`], whose handlers get
+//! to the cluster only as the user who has signed.
+
+mod attributes;
+mod auth;
+mod body;
+mod buckets;
+mod chunks;
+mod conditions;
+mod copy;
+mod error;
+mod front;
+mod gateway;
+mod list;
+mod multipart;
+mod names;
+mod objects;
+mod read;
+mod server;
+mod tagging;
+
+pub use server::{S3Error, S3Server};
