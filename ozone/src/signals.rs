@@ -3,22 +3,38 @@
 use std::time::Duration;
 
 use ozone_fs::MountedFs;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long programs that still use a mount may take to end, once it is out of the tree.
 const LAST_CLOSE: Duration = Duration::from_secs(5);
 
+/// Hears Ctrl-C and SIGTERM from when it is made; before, they end the process at once.
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    pub(crate) fn watch() -> Result<Self, String> {
+        let watch = |kind| signal(kind).map_err(|e| format!("cannot watch signals: {e}"));
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns once one of them has come.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// Returns at Ctrl-C or SIGTERM.
 pub(crate) async fn stop() -> Result<(), String> {
-    let watch = |kind| signal(kind).map_err(|e| format!("cannot watch signals: {e}"));
-    let (mut interrupt, mut terminate) = (
-        watch(SignalKind::interrupt())?,
-        watch(SignalKind::terminate())?,
-    );
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Stop::watch()?.told().await;
     Ok(())
 }
 

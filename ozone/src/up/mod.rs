@@ -123,13 +123,15 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
         Some(path) => Some(mount(&args, &cluster, path).await?),
         None => None,
     };
+    // Whoever reads that it is up may stop it in the same moment.
+    let mut signals = signals::Stop::watch()?;
     summary::print(&args, &cluster, started.elapsed(), warning);
     match &mounted {
         Some(mounted) => tokio::select! {
             () = mounted.wait() => println!("unmounted: stopping"),
-            stopped = signals::stop() => stopped?,
+            () = signals.told() => {}
         },
-        None => signals::stop().await?,
+        None => signals.told().await,
     }
     stop(cluster, mounted).await;
     Ok(())
