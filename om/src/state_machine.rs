@@ -85,9 +85,10 @@ impl OmState {
             rows.put(tables::TRANSACTION_INFO.0, key, index);
         }
         store.write(rows)?;
-        if commands.last().is_some_and(is_about_checkpoints) {
-            complete_last_snapshot(&store, &self.checkpoints)?;
-            self.forget_reclaimed(&store)?;
+        match commands.last().map(type_of) {
+            Some(Type::CreateSnapshot) => complete_last_snapshot(&store, &self.checkpoints)?,
+            Some(Type::ReclaimSnapshot) => self.forget_reclaimed(&store)?,
+            _ => {}
         }
         Ok(answers)
     }
@@ -104,14 +105,13 @@ impl OmState {
     }
 }
 
-/// Whether checkpoints are made or removed when the command has been applied.
-fn is_about_checkpoints(command: &Command) -> bool {
-    // Decodes nothing but the type: this is asked about every command.
+/// What a command asks for. Decodes nothing but that: this is asked about every command.
+fn type_of(command: &Command) -> Type {
     let kind = OnlyType::decode(command.data.clone());
-    kind.is_ok_and(|kind| {
-        kind.cmd_type == i32::from(Type::CreateSnapshot)
-            || kind.cmd_type == i32::from(Type::ReclaimSnapshot)
-    })
+    let kind = kind
+        .ok()
+        .and_then(|kind| Type::try_from(kind.cmd_type).ok());
+    kind.unwrap_or(Type::UnknownCommand)
 }
 
 /// The first field of a request; others are skipped.
@@ -242,7 +242,10 @@ impl StateMachine for OmState {
     }
 
     fn ends_batch(&self, command: &Command) -> bool {
-        is_about_checkpoints(command)
+        matches!(
+            type_of(command),
+            Type::CreateSnapshot | Type::ReclaimSnapshot
+        )
     }
 
     fn flush(&self) -> Result<(), StateMachineError> {

@@ -80,6 +80,18 @@ impl Key {
     }
 }
 
+/// Takes the conditions of a read out of an input.
+macro_rules! conditions {
+    ($input:expr) => {
+        Conditions {
+            if_match: $input.if_match.as_ref(),
+            if_none_match: $input.if_none_match.as_ref(),
+            if_modified_since: $input.if_modified_since.as_ref(),
+            if_unmodified_since: $input.if_unmodified_since.as_ref(),
+        }
+    };
+}
+
 fn length(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
@@ -111,13 +123,7 @@ impl Gateway {
         let name = names::key(&self.volume, &input.bucket, &input.key)?;
         let (info, reader) = objects.read_object(name).await.map_err(answer)?;
         let key = Key::new(info, &input.key)?;
-        let conditions = Conditions {
-            if_match: input.if_match.as_ref(),
-            if_none_match: input.if_none_match.as_ref(),
-            if_modified_since: input.if_modified_since.as_ref(),
-            if_unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        check(&conditions, &key)?;
+        check(&conditions!(input), &key)?;
         let range = key.range(input.range.as_ref())?;
         let wanted = range.clone().unwrap_or(0..key.size());
         let tags = i32::try_from(key.info.tags.len()).ok();
@@ -154,13 +160,7 @@ impl Gateway {
         let name = names::key(&self.volume, &input.bucket, &input.key)?;
         let info = objects.head_object(name).await.map_err(answer)?;
         let key = Key::new(info, &input.key)?;
-        let conditions = Conditions {
-            if_match: input.if_match.as_ref(),
-            if_none_match: input.if_none_match.as_ref(),
-            if_modified_since: input.if_modified_since.as_ref(),
-            if_unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        check(&conditions, &key)?;
+        check(&conditions!(input), &key)?;
         let range = key.range(input.range.as_ref())?;
         let wanted = range.clone().unwrap_or(0..key.size());
         let headers = key.headers();

@@ -160,6 +160,9 @@ fn nothing_in_a_snapshot_can_be_changed() {
     for (at, refusal) in refusals.iter().enumerate() {
         assert_eq!(errno(refusal), Errno::EROFS, "change {at}");
     }
+    for path in [past.clone(), past.join("small")] {
+        File::open(path).unwrap().sync_all().unwrap();
+    }
     let exists = fs::create_dir(bucket.join(".snapshot")).unwrap_err();
     assert_eq!(errno(&exists), Errno::EEXIST);
     let across = fs::rename(past.join("small"), bucket.join("s")).unwrap_err();
