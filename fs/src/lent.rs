@@ -167,7 +167,7 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Res
 /// Where `now` may hold other bytes than `before`, in order.
 fn changed(before: &Map, now: &Map) -> Vec<Range<u64>> {
     if !before.complete || !now.complete {
-        return vec![0..now.size];
+        return std::iter::once(0..now.size).collect();
     }
     let mut borders: Vec<u64> = [&before.extents, &now.extents]
         .into_iter()
@@ -228,7 +228,11 @@ fn at(extents: &[Extent], offset: u64) -> Byte {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::single_range_in_vec_init
+)]
 mod tests {
     use crate::wire::BlockSource;
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -243,7 +243,7 @@ impl Container {
     }
 
     /// A copy that holds what was written, durably.
-    fn make_copy(&self, local: i64, to: &PathBuf) -> OpResult<()> {
+    fn make_copy(&self, local: i64, to: &Path) -> OpResult<()> {
         let disk: &dyn Disk = &**self.volume.disk();
         let failed = |error| self.io_failed("copy block in", &error);
         let parent = to.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir));
@@ -259,7 +259,7 @@ impl Container {
     }
 
     /// Puts a copy in the place of the file, if the block was not deleted meanwhile.
-    fn adopt(&self, local: i64, copy: &PathBuf) -> OpResult<()> {
+    fn adopt(&self, local: i64, copy: &Path) -> OpResult<()> {
         let _counters = self.counters.lock();
         if self.block(local)?.is_none() {
             let removed = self.volume.disk().remove_file(copy);
