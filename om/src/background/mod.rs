@@ -2,6 +2,7 @@
 //! freed blocks to SCM, folds inline bytes into blocks. All of it is bounded pieces of work, put into the log like any request.
 
 mod fold;
+mod old;
 mod open_keys;
 mod snapshots;
 mod uploads;
