@@ -8,7 +8,9 @@
 pub mod change_log;
 pub mod checkpoints;
 pub mod diff;
+pub mod difference;
 pub mod jobs;
+pub mod reports;
 
 use std::collections::HashSet;
 
@@ -17,6 +19,7 @@ use ozone_proto::namespace::{BucketRow, SnapshotRow};
 use ozone_proto::om::{SnapshotInfo, SnapshotStatusProto, Status};
 use uuid::Uuid;
 
+use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::rows::{Rows, decode};
 use crate::{namespace, tables};
@@ -109,6 +112,23 @@ pub fn kept(rows: &impl Rows) -> Result<HashSet<Uuid>> {
         }
     }
     Ok(kept)
+}
+
+/// How many there are, in all buckets. In a state that is older than the number, they are counted.
+pub fn count(rows: &impl Rows) -> Result<u64> {
+    match rows.get_raw(tables::META, tables::SNAPSHOTS_KEY)? {
+        Some(number) => number
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| OmError::Storage("metaTable: bad number of snapshots".into())),
+        None => Ok(rows.scan(tables::SNAPSHOT, &[], None, usize::MAX)?.len() as u64),
+    }
+}
+
+/// Notes how many there are from now on.
+pub fn set_count(apply: &mut Apply<'_>, count: u64) {
+    let number = count.to_be_bytes().to_vec();
+    apply.put_raw(tables::META, tables::SNAPSHOTS_KEY, number);
 }
 
 /// Whether the bucket has any snapshot.
