@@ -252,7 +252,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.security.join.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert join` with which a server asks for its first certificate."),
     KeySpec::new("ozone.security.client.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert client` that says who a client is and whom it trusts."),
     KeySpec::new("ozone.acl.enabled", "false", Kind::Bool, "Whether access control lists are enforced."),
-    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others."),
+    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others, and the snapshots of their buckets."),
     KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything.").unused(),
     KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything.").unused(),
 
