@@ -27,7 +27,9 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::admins::Admins;
-use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads};
+use crate::background::{
+    EmptyTrash, Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads,
+};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -388,6 +390,9 @@ fn background(
         interval: duration("ozone.om.open.mpu.cleanup.service.interval")?,
         age: duration("ozone.om.open.mpu.expire.threshold")?,
     });
+    if let Some(emptier) = EmptyTrash::from_config(&options.config, runner)? {
+        workers.spawn(emptier);
+    }
     Ok(workers)
 }
 

@@ -235,6 +235,8 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.client.failover.max.attempts", "500", Kind::Int, "How often a client tries before it gives up on a service.").unused(),
     KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once."),
     KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins."),
+    KeySpec::new("ozone.fs.trash.checkpoint.interval", "0", Kind::Int, "Minutes between two rounds of the OM through the trash; 0, or more than the files stay, for as long as these stay."),
+    KeySpec::new("fs.trash.checkpoint.interval", "0", Kind::Int, "As ozone.fs.trash.checkpoint.interval, which wins."),
     KeySpec::new("fs.defaultFS", "", Kind::Text, "Where `ozone fs` looks for paths without a scheme; empty for the configured cluster."),
     KeySpec::new("ozone.om.enable.ofs.shared.tmp.dir", "false", Kind::Bool, "Whether /tmp is one directory for all users of `ozone fs`."),
 

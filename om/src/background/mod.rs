@@ -5,6 +5,7 @@ mod fold;
 mod old;
 mod open_keys;
 mod snapshots;
+mod trash;
 mod uploads;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::tables::{self, Table};
 pub use fold::Fold;
 pub use open_keys::OpenKeys;
 pub use snapshots::ReclaimSnapshots;
+pub use trash::EmptyTrash;
 pub use uploads::Uploads;
 
 /// Deleted files or directories taken up by one command.
