@@ -136,9 +136,9 @@ pub fn any(rows: &impl Rows, bucket: u64) -> Result<bool> {
     rows.any(tables::SNAPSHOT, &tables::number_key(&[bucket]))
 }
 
-/// Refuses names that a snapshot cannot have: those of buckets are the rule.
+/// Refuses names that a snapshot cannot have.
 pub fn check_name(name: &str) -> Result<()> {
-    names::validate_bucket_name(name, true).map_err(|error| {
+    names::validate_snapshot_name(name).map_err(|error| {
         let message = format!("Invalid snapshot name: {name}: {error}");
         OmError::refused(Status::InvalidSnapshotError, message)
     })
