@@ -4,9 +4,11 @@
 //! in it. The ratio says whether it grows with the bucket, which it should not.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use ozone_tests::{Cluster, ClusterOptions};
 
@@ -31,8 +33,13 @@ pub(crate) fn run(dir: &Path, args: &RunArgs, many: usize) -> Result<()> {
         ..ClusterOptions::default()
     });
     let load = cluster.bucket("vol", "load");
-    fill(&cluster.bucket("vol", "few"), FEW)?;
-    fill(&cluster.bucket("vol", "many"), many)?;
+    fill(&cluster, &cluster.bucket("vol", "few"), FEW)?;
+    let started = Instant::now();
+    fill(&cluster, &cluster.bucket("vol", "many"), many)?;
+    println!(
+        "{many} names made in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
     let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
     let measured = thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -58,12 +65,31 @@ pub(crate) fn run(dir: &Path, args: &RunArgs, many: usize) -> Result<()> {
     Ok(())
 }
 
-fn fill(bucket: &Path, names: usize) -> Result<()> {
-    for n in 0..names {
-        let dir = bucket.join((n / FANOUT).to_string());
-        if n % FANOUT == 0 {
-            fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+/// Makes names in a bucket that the mount has to itself, so that they need not be asked for one by one.
+fn fill(cluster: &Cluster, bucket: &Path, names: usize) -> Result<()> {
+    cluster.alone(bucket);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        loop {
+            let first = next.fetch_add(FANOUT, Ordering::Relaxed);
+            if first >= names {
+                return Ok(());
+            }
+            fill_dir(bucket, first..names.min(first + FANOUT))?;
         }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| BenchError::Panicked)?)
+    })
+}
+
+fn fill_dir(bucket: &Path, names: Range<usize>) -> Result<()> {
+    let dir = bucket.join(names.start.to_string());
+    fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+    for n in names {
         let file = dir.join(n.to_string());
         fs::File::create(&file).map_err(io_error("create", &file))?;
     }

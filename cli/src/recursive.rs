@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use ozone_client::Objects;
-use ozone_client::objects::{KeyName, Page};
+use ozone_client::objects::{BucketName, KeyName, Page};
 
 use crate::error::{CliError, Result};
 use crate::output::{print, print_line};
@@ -46,8 +46,11 @@ impl RecursiveOptions {
     }
 }
 
-/// Deletes all keys of a bucket. A directory goes in one step with all that it holds.
+/// Deletes all keys of a bucket that has no snapshots. A directory goes in one step with all that it holds.
 pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) -> Result<()> {
+    objects
+        .check_no_snapshots(BucketName { volume, bucket })
+        .await?;
     let page = Page {
         limit: PAGE as u32,
         ..Page::default()
@@ -73,16 +76,32 @@ pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) 
     }
 }
 
-/// Deletes all buckets of a volume, and what they hold.
+/// Deletes all buckets of a volume, and what they hold; nothing if any of them has snapshots.
 pub(crate) async fn empty_volume(objects: &Objects, volume: &str) -> Result<()> {
+    each_bucket(objects, volume, async |bucket| {
+        let of = BucketName { volume, bucket };
+        Ok(objects.check_no_snapshots(of).await?)
+    })
+    .await?;
+    each_bucket(objects, volume, async |bucket| {
+        empty_bucket(objects, volume, bucket).await?;
+        Ok(objects.delete_bucket(volume, bucket).await?)
+    })
+    .await
+}
+
+async fn each_bucket(
+    objects: &Objects,
+    volume: &str,
+    work: impl AsyncFn(&str) -> Result<()>,
+) -> Result<()> {
     let mut pages = Pages::all();
     while let Some(page) = pages.next() {
         let buckets = objects.list_buckets(volume, &page).await?;
         let last = buckets.last().map(|bucket| bucket.bucket_name.as_str());
         pages.took(buckets.len(), last);
         for bucket in buckets {
-            empty_bucket(objects, volume, &bucket.bucket_name).await?;
-            objects.delete_bucket(volume, &bucket.bucket_name).await?;
+            work(&bucket.bucket_name).await?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ mod diff;
 mod view;
 
 use clap::Subcommand;
-use ozone_client::objects::BucketName;
+use ozone_client::objects::{BucketName, NewSnapshot};
 
 use self::diff::{Diff, ListDiff};
 use self::view::SnapshotView;
@@ -51,6 +51,9 @@ pub(crate) struct Create {
     /// Its name; one made of the time, unless said otherwise
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Do not have mounts send what they hold back: it may be missing in the snapshot
+    #[arg(long)]
+    no_flush: bool,
     /// Say what was done
     #[arg(long)]
     verbose: bool,
@@ -115,8 +118,11 @@ impl Create {
         let address = self.target.address()?;
         let of = bucket_of(&address)?;
         let objects = shell.client(&address).await?.objects();
-        let name = self.name.unwrap_or_default();
-        let made = objects.create_snapshot(of, &name).await?;
+        let new = NewSnapshot {
+            name: self.name.as_deref().unwrap_or_default(),
+            no_flush: self.no_flush,
+        };
+        let made = objects.create_snapshot(of, new).await?;
         if !self.verbose {
             return Ok(());
         }

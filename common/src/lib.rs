@@ -15,6 +15,7 @@ mod properties;
 pub mod request;
 pub mod rng;
 pub mod telemetry;
+pub mod trash;
 pub mod units;
 pub mod version_file;
 pub mod worker;

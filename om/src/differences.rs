@@ -17,9 +17,12 @@ use ozone_proto::om::{
 use crate::error::{OmError, Result, refuse};
 use crate::leader::Leader;
 use crate::namespace;
-use crate::snapshots::diff::{self, Difference};
-use crate::snapshots::jobs::{Job, Outcome, Question};
-use crate::snapshots::{self, change_log};
+use crate::snapshots;
+use crate::snapshots::change_log::Changes;
+use crate::snapshots::diff::Comparison;
+use crate::snapshots::difference::Difference;
+use crate::snapshots::jobs::{Begun, Job, Outcome, Question};
+use crate::snapshots::reports::Report;
 use crate::store::Store;
 
 /// When a client may ask again, ms.
@@ -102,17 +105,15 @@ async fn submit(
         force_full_diff: Some(request.force_full_diff()),
         ..Default::default()
     };
-    let known = leader
-        .diffs
-        .begin(pair.question(), description, &*leader.rng);
-    let response = match known {
-        Some(job) => format!(
+    let question = pair.question();
+    let response = match leader.diffs.begin(question, description, &*leader.rng) {
+        Begun::Known(outcome) => format!(
             "Previous snapshot diff attempt found. Status: {} . Please get the report using \
              --get-report option.",
-            job.outcome.status().as_str_name()
+            outcome.status().as_str_name()
         ),
-        None => {
-            tokio::spawn(compute(leader.clone(), pair));
+        Begun::New(id) => {
+            tokio::spawn(run(leader.clone(), pair, id));
             format!(
                 "Submitting a new job. Please retry after {WAIT_MS} ms using --get-report option to get \
                  the report."
@@ -124,27 +125,42 @@ async fn submit(
     })
 }
 
-async fn compute(leader: Arc<Leader>, pair: Pair) {
+async fn run(leader: Arc<Leader>, pair: Pair, id: String) {
     let question = pair.question();
-    let state = leader.state.clone();
-    let found = leader.read(move |live| {
-        let bucket = pair.from.bucket_id;
-        let changes = change_log::between(live, bucket, pair.from.index, pair.to.index)?;
-        let from = state.checkpoints.open(&pair.from)?;
-        let to = state.checkpoints.open(&pair.to)?;
-        let places = diff::places(changes, &from, &to)?;
-        let root = namespace::bucket_root(&namespace::bucket(
-            &from,
-            &pair.from.volume,
-            &pair.from.bucket,
-        )?);
-        diff::compare(&from, &to, root, &places)
-    });
-    let outcome = match found.await {
-        Ok(found) => Outcome::Done(Arc::new(found)),
+    let outcome = match compute(leader.clone(), pair, id.clone()).await {
+        Ok(Some(report)) => Outcome::Done(Arc::new(report)),
+        Ok(None) => return,
         Err(error) => Outcome::Failed(error.message()),
     };
-    leader.diffs.end(question, outcome);
+    leader.diffs.end(question, &id, outcome);
+}
+
+/// The difference; none when it was given up meanwhile.
+async fn compute(leader: Arc<Leader>, pair: Pair, id: String) -> Result<Option<Report>> {
+    let (state, asked) = (leader.state.clone(), leader.clone());
+    let look = move |live: &Store| {
+        let (bucket, first, last) = pair.question();
+        // As of one moment, in which both snapshots are there: the change log goes with them.
+        let live = live.view();
+        let from = state
+            .checkpoints
+            .open(&snapshots::at(&live, bucket, first)?)?;
+        let to = state
+            .checkpoints
+            .open(&snapshots::at(&live, bucket, last)?)?;
+        let (volume, name) = (&pair.from.volume, &pair.from.bucket);
+        let comparison = Comparison {
+            changes: Changes::between(&live, bucket, first, last),
+            root: namespace::bucket_root(&namespace::bucket(&from, volume, name)?),
+            from: &from,
+            to: &to,
+        };
+        let mut report = asked.diffs.report()?;
+        let wanted = || asked.diffs.is_running(pair.question(), &id);
+        let complete = comparison.compute(&mut report, wanted)?;
+        Ok(complete.then_some(report))
+    };
+    leader.read(look).await
 }
 
 async fn report(request: &SnapshotDiffRequest, leader: &Leader) -> Result<SnapshotDiffResponse> {
@@ -170,44 +186,65 @@ async fn report(request: &SnapshotDiffRequest, leader: &Leader) -> Result<Snapsh
         Outcome::Cancelled => {}
         Outcome::Failed(reason) => answer.reason = Some(reason),
         Outcome::Done(found) => {
-            answer.snapshot_diff_report = Some(page(request, &found, leader.snapshots.diff_page)?);
+            let page = Page::of(request, found.len(), leader.snapshots.diff_page)?;
+            let look = move |_: &Store| found.page(page.from, page.size);
+            let entries = leader.read(look).await?;
+            answer.snapshot_diff_report = Some(page.report(request, &entries));
         }
     }
     Ok(answer)
 }
 
-/// The page that begins where the token says: it is the number of the entry.
-fn page(
-    request: &SnapshotDiffRequest,
-    found: &[Difference],
-    most: usize,
-) -> Result<SnapshotDiffReportProto> {
-    let token = request.token();
-    let from: usize = match token.is_empty() {
-        true => 0,
-        false => token
-            .parse()
-            .ok()
-            .filter(|at| *at <= found.len())
-            .ok_or_else(|| {
-                refuse::invalid(format!(
-                    "{token:?} is no token of this difference: use one that it was answered with"
-                ))
-            })?,
-    };
-    let size = match request.page_size() as usize {
-        0 => most,
-        asked => asked.min(most),
-    };
-    let to = from.saturating_add(size).min(found.len());
-    Ok(SnapshotDiffReportProto {
-        volume_name: request.volume_name.clone(),
-        bucket_name: request.bucket_name.clone(),
-        from_snapshot: request.from_snapshot.clone(),
-        to_snapshot: request.to_snapshot.clone(),
-        diff_list: found[from..to].iter().map(Difference::entry).collect(),
-        token: (to < found.len()).then(|| to.to_string()),
-    })
+/// A part of a report, by the number of its first entry: that is what tokens say.
+struct Page {
+    from: u64,
+    size: usize,
+    /// The token of the next one.
+    next: Option<String>,
+}
+
+impl Page {
+    /// The one that is asked for, of a report with so many entries, of which `most` go into an answer.
+    fn of(request: &SnapshotDiffRequest, entries: u64, most: usize) -> Result<Self> {
+        let token = request.token();
+        let from = match token.is_empty() {
+            true => 0,
+            false => token
+                .parse()
+                .ok()
+                .filter(|at| *at <= entries)
+                .ok_or_else(|| {
+                    refuse::invalid(format!(
+                        "{token:?} is no token of this difference: use one that it was answered with"
+                    ))
+                })?,
+        };
+        let size = match request.page_size() as usize {
+            0 => most,
+            asked => asked.min(most),
+        };
+        let next = from.saturating_add(size as u64);
+        Ok(Self {
+            from,
+            size,
+            next: (next < entries).then(|| next.to_string()),
+        })
+    }
+
+    fn report(
+        self,
+        request: &SnapshotDiffRequest,
+        entries: &[Difference],
+    ) -> SnapshotDiffReportProto {
+        SnapshotDiffReportProto {
+            volume_name: request.volume_name.clone(),
+            bucket_name: request.bucket_name.clone(),
+            from_snapshot: request.from_snapshot.clone(),
+            to_snapshot: request.to_snapshot.clone(),
+            diff_list: entries.iter().map(Difference::entry).collect(),
+            token: self.next,
+        }
+    }
 }
 
 async fn cancel(
@@ -221,14 +258,16 @@ async fn cancel(
         request.to_snapshot(),
     ];
     let pair = Pair::find(leader, place).await?;
-    let reason = match leader.diffs.find(pair.question()).map(|job| job.outcome) {
+    let known = leader.diffs.find(pair.question());
+    let reason = match known.as_ref().map(|job| &job.outcome) {
         None => {
             "No snapshot diff job found. Job may not have been submitted or was removed during \
                  cleanup."
                 .to_owned()
         }
         Some(Outcome::Running) => {
-            leader.diffs.end(pair.question(), Outcome::Cancelled);
+            let id = known.as_ref().map_or("", |job| job.description.job_id());
+            leader.diffs.end(pair.question(), id, Outcome::Cancelled);
             "Snapshot diff job has been cancelled.".to_owned()
         }
         Some(other) => format!(

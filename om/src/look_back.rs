@@ -2,7 +2,8 @@
 //! begins with `.snapshot/<name>/`; it is answered from the checkpoint by the code that answers from the
 //! live database. Nothing in it changes any more, so no lease is needed to believe the answer.
 
-use ozone_proto::namespace::DirRef;
+use ozone_proto::namespace::batch_part::Change as Part;
+use ozone_proto::namespace::{BatchPart, DirRef, InodeRef};
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{
@@ -12,7 +13,6 @@ use ozone_proto::om::{
 
 use crate::error::{OmError, Result, refuse};
 use crate::leader::Leader;
-use crate::namespace;
 use crate::reads::{self, Answer};
 use crate::rows::Rows;
 use crate::snapshots;
@@ -63,8 +63,9 @@ fn split(key: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then_some((name, key))
 }
 
+/// The directory that the request is about; where there are several, one that is in the past if any is.
 fn dir_of(body: &Body) -> Option<DirRef> {
-    let of_inode = |inode: &Option<ozone_proto::namespace::InodeRef>| inode.as_ref()?.dir;
+    let past_first = |dirs: &mut dyn Iterator<Item = DirRef>| dirs.max_by_key(|dir| dir.snapshot);
     match body {
         Body::Lookup(r) => r.dir,
         Body::ReadDir(r) => r.dir,
@@ -73,18 +74,25 @@ fn dir_of(body: &Body) -> Option<DirRef> {
         Body::Open(r) => of_inode(&r.r#ref),
         Body::Create(r) => r.dir,
         Body::Unlink(r) => r.dir,
-        Body::Rename(r) => [r.from_dir, r.to_dir]
-            .into_iter()
-            .flatten()
-            .max_by_key(|d| d.snapshot),
-        Body::Link(r) => [of_inode(&r.source), r.dir]
-            .into_iter()
-            .flatten()
-            .max_by_key(|d| d.snapshot),
+        Body::Rename(r) => past_first(&mut [r.from_dir, r.to_dir].into_iter().flatten()),
+        Body::Link(r) => past_first(&mut [of_inode(&r.source), r.dir].into_iter().flatten()),
+        Body::Batch(r) => past_first(&mut r.parts.iter().filter_map(dir_of_part)),
         Body::SetAttr(r) => of_inode(&r.r#ref),
         Body::Commit(r) => of_inode(&r.r#ref),
         Body::AllocateBlocks(r) => r.bucket,
         _ => None,
+    }
+}
+
+fn of_inode(inode: &Option<InodeRef>) -> Option<DirRef> {
+    inode.as_ref()?.dir
+}
+
+fn dir_of_part(part: &BatchPart) -> Option<DirRef> {
+    match part.change.as_ref()? {
+        Part::Create(r) => r.dir,
+        Part::SetAttr(r) => of_inode(&r.r#ref),
+        Part::Commit(r) => of_inode(&r.r#ref),
     }
 }
 
@@ -213,16 +221,4 @@ fn keys(request: &mut ListKeysRequest, then: &impl Rows) -> Result<ListKeysRespo
 /// Whether a change is about what is in the past.
 pub(crate) fn is_past(body: &Body) -> bool {
     dir_of(body).is_some_and(|dir| dir.snapshot != 0)
-        || matches!(body, Body::Batch(batch) if batch.parts.iter().any(part_is_past))
-}
-
-fn part_is_past(part: &ozone_proto::namespace::BatchPart) -> bool {
-    use ozone_proto::namespace::batch_part::Change as Part;
-    let dir = match &part.change {
-        Some(Part::Create(r)) => r.dir,
-        Some(Part::SetAttr(r)) => r.r#ref.as_ref().and_then(|inode| inode.dir),
-        Some(Part::Commit(r)) => r.r#ref.as_ref().and_then(|inode| inode.dir),
-        None => None,
-    };
-    dir.is_some_and(|dir| namespace::level(&dir) != namespace::Level::Root && dir.snapshot != 0)
 }

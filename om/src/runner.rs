@@ -21,7 +21,7 @@ use crate::leader::{Leader, decode, session_of};
 use crate::leases::{Entered, Moment};
 use crate::reads::{self, Answer};
 use crate::state_machine::{call_of, client_of, response};
-use crate::{differences, look_back, ops, services, touched};
+use crate::{admins, differences, look_back, ops, services, touched};
 
 /// How often a name is looked up whose file is being removed each time.
 const LOOKS: u32 = 4;
@@ -71,6 +71,7 @@ impl Runner {
         }
         self.check_session(request, body)?;
         self.leader.admins.check(request, body)?;
+        admins::check_snapshots(request, body, &self.leader).await?;
         if ops::is_change(body) && look_back::is_past(body) {
             return Err(look_back::read_only());
         }

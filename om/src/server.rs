@@ -27,7 +27,9 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::admins::Admins;
-use crate::background::{Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads};
+use crate::background::{
+    EmptyTrash, Fold, OpenKeys, Reclaim, ReclaimSnapshots, SessionWatch, Uploads,
+};
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::error::{OmError, Result};
@@ -42,7 +44,9 @@ use crate::runner::Runner;
 use crate::security::enrolment;
 use crate::service::OmService;
 use crate::services::Services;
-use crate::snapshots::{self, jobs::Jobs};
+use crate::snapshots;
+use crate::snapshots::jobs::Jobs;
+use crate::snapshots::reports::Reports;
 use crate::state_machine::OmState;
 use crate::tokens::{KeyRefresh, Tokens};
 
@@ -232,9 +236,11 @@ impl OmServer {
         let open_snapshots = number(&options.config, "ozone.om.snapshot.cache.max.size")?;
         let opened = blocking(move || {
             let version = reading.version(&*disk)?;
-            Ok((version, OmState::open(&reading.data, open_snapshots)?))
+            // Whoever has the database open has the directory to itself.
+            let state = OmState::open(&reading.data, open_snapshots)?;
+            Ok((version, state, Reports::new(&reading.data)?))
         });
-        let (version, state) = opened.await?;
+        let (version, state, reports) = opened.await?;
         let (state, disk) = (Arc::new(state), options.disk.clone());
         let enrolment = make_enrolment(&options, &layout, version.uuid).await?;
         let scm_security = enrolment.settings.scm.clone();
@@ -275,7 +281,7 @@ impl OmServer {
             default_replication: default_replication(&options.config)?,
             room: Arc::default(),
             snapshots: snapshot_settings(&options.config)?,
-            diffs: Jobs::default(),
+            diffs: Jobs::new(reports),
             clock: options.clock.clone(),
             rng: options.rng.clone(),
             admins: Admins::from_config(&options.config),
@@ -384,6 +390,9 @@ fn background(
         interval: duration("ozone.om.open.mpu.cleanup.service.interval")?,
         age: duration("ozone.om.open.mpu.expire.threshold")?,
     });
+    if let Some(emptier) = EmptyTrash::from_config(&options.config, runner)? {
+        workers.spawn(emptier);
+    }
     Ok(workers)
 }
 

@@ -96,6 +96,8 @@ pub const ROOT_KEY: &[u8] = b"#ROOT";
 pub const LAST_COMMAND_KEY: &[u8] = b"#LASTCOMMAND";
 /// Key in [`META`] of the row of the snapshot that was made last.
 pub const LAST_SNAPSHOT_KEY: &[u8] = b"#LASTSNAPSHOT";
+/// Key in [`META`] of the number of snapshots.
+pub const SNAPSHOTS_KEY: &[u8] = b"#SNAPSHOTS";
 
 /// Key of a volume, by name.
 pub fn volume_key(volume: &str) -> Vec<u8> {

@@ -154,7 +154,9 @@ fn by_name(body: &Body) -> Vec<Named> {
         Body::ListKeysRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
         Body::InfoBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
         Body::DeleteBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
-        Body::CreateSnapshotRequest(r) => Some(bucket(r.volume_name(), r.bucket_name())),
+        Body::CreateSnapshotRequest(r) if !r.no_flush() => {
+            Some(bucket(r.volume_name(), r.bucket_name()))
+        }
         Body::ListBucketsRequest(r) => Some(Named::List(r.clone())),
         _ => None,
     };

@@ -42,7 +42,7 @@ pub(crate) fn answer(error: ClientError) -> S3Error {
     let code = match status {
         S::VolumeNotFound | S::BucketNotFound => C::NoSuchBucket,
         S::KeyNotFound | S::FileNotFound | S::DirectoryNotFound => C::NoSuchKey,
-        S::BucketNotEmpty => C::BucketNotEmpty,
+        S::BucketNotEmpty | S::ContainsSnapshot => C::BucketNotEmpty,
         S::BucketAlreadyExists => C::BucketAlreadyExists,
         S::KeyAlreadyExists | S::EtagMismatch => C::PreconditionFailed,
         S::InvalidBucketName => C::InvalidBucketName,

@@ -45,6 +45,16 @@ impl Bucket {
             .bucket("shared", &format!("{}-sibling", self.name))
     }
 
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// `volume/bucket`.
+    pub fn address(&self) -> String {
+        format!("shared/{}", self.name)
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path

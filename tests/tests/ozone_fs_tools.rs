@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
 use ozone_common::checksum::crc32c;
 use ozone_tests::content::bytes;
 use ozone_tests::ozone_fs::{code, fs_with, ok, refused};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 
 /// Switches the trash on.
@@ -247,4 +249,39 @@ fn files_are_appended_to_merged_and_shown_in_part() {
         .unwrap()
         .collect();
     assert_eq!(buckets[0].as_ref().unwrap().file_name().len(), 32);
+}
+
+#[test]
+fn the_om_empties_the_trash_of_everybody_in_time() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    let trash = bucket.join(".Trash");
+    // Of one user a checkpoint that is old, of another what was thrown away just now.
+    fs::create_dir_all(trash.join("bilbo/200101000000/dir")).unwrap();
+    fs::write(trash.join("bilbo/200101000000/dir/file"), "old").unwrap();
+    fs::create_dir_all(trash.join("frodo/Current")).unwrap();
+    fs::write(trash.join("frodo/Current/file"), "new").unwrap();
+    fs::create_dir_all(trash.join("frodo/mine")).unwrap();
+    cluster.stop();
+    cluster.set("ozone.fs.trash.interval=60");
+    cluster.restart();
+    let names = |dir: &str| -> Vec<_> {
+        let entries = fs::read_dir(trash.join(dir)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    wait_for(Duration::from_secs(30), || {
+        match (names("bilbo").len(), trash.join("frodo/Current").exists()) {
+            (0, false) => Ok(()),
+            (old, now) => Err(format!("{old} old checkpoints are left, Current is: {now}")),
+        }
+    });
+    let left = names("frodo");
+    let [checkpoint, mine] = &left[..] else {
+        panic!("a checkpoint, and what is none: {left:?}");
+    };
+    assert_eq!(mine, "mine");
+    let kept = trash.join("frodo").join(checkpoint).join("file");
+    assert_eq!(fs::read(kept).unwrap(), b"new");
 }

@@ -136,6 +136,32 @@ fn a_snapshot_shows_what_was_there_whatever_happens_to_it_later() {
 }
 
 #[test]
+fn a_snapshot_that_waits_for_no_mount_leaves_the_bucket_to_the_one_that_has_it() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    let mut round = 0;
+    // A mount that is held up for a second loses the bucket by itself.
+    wait_for(FREED_LIMIT, || {
+        round += 1;
+        let sent = bucket.join(format!("sent-{round}"));
+        let mut file = File::create(&sent).unwrap();
+        file.write_all(b"content").unwrap();
+        file.sync_all().unwrap();
+        cluster.alone(&bucket);
+        let calls = cluster.om_requests("Create");
+        let line = format!("snapshot create vol/bucket no-flush-{round} --no-flush");
+        assert_eq!(sh(&cluster, &line), "");
+        fs::create_dir(bucket.join(format!("held-back-{round}"))).unwrap();
+        let past = format!(".snapshot/no-flush-{round}/sent-{round}");
+        assert_eq!(fs::read(bucket.join(past)).unwrap(), b"content");
+        match cluster.om_requests("Create") - calls {
+            0 => Ok(()),
+            calls => Err(format!("{calls} creates were calls")),
+        }
+    });
+}
+
+#[test]
 fn nothing_in_a_snapshot_can_be_changed() {
     let cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");

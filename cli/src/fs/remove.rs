@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ozone_client::ofs::{Level, Moved, OfsError, OfsPath, Trash};
-use ozone_common::config::Config;
+use ozone_common::trash;
 
 use super::error::{FsError, Result, Trouble};
 use super::item::Item;
@@ -25,7 +25,7 @@ const EXPUNGE: Format = Format {
 pub(super) async fn rm(run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
     let given = RM.parse(words)?;
     let (recursive, forced) = (given.has("r") || given.has("R"), given.has("f"));
-    let keep = keep(run.systems.config())?;
+    let keep = trash::keep(run.systems.config()).map_err(CliError::from)?;
     let trash = keep.filter(|_| !given.has("skipTrash"));
     let mut items = Vec::new();
     for text in &given.arguments {
@@ -124,17 +124,6 @@ fn trash_of(cluster: &Cluster, keep: Duration) -> Trash {
     }
 }
 
-/// How long trash is kept; nothing when it is switched off.
-fn keep(config: &Config) -> Result<Option<Duration>> {
-    let key = match config.is_set("ozone.fs.trash.interval") {
-        true => "ozone.fs.trash.interval",
-        false => "fs.trash.interval",
-    };
-    let minutes = config.get_int(key).map_err(CliError::from)?;
-    let keep = Duration::from_secs(minutes.saturating_mul(60));
-    Ok(Some(keep).filter(|_| minutes > 0))
-}
-
 /// Removes empty directories.
 pub(super) async fn rmdir(run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
     let given = RMDIR.parse(words)?;
@@ -154,7 +143,8 @@ pub(super) async fn rmdir(run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
 pub(super) async fn expunge(run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
     let given = EXPUNGE.parse(words)?;
     let all = given.has("immediate");
-    let keep = keep(run.systems.config())?.unwrap_or_default();
+    let keep = trash::keep(run.systems.config()).map_err(CliError::from)?;
+    let keep = keep.unwrap_or_default();
     let root = match given.value("fs") {
         Some(text) => run.systems.item(text).await?,
         None => run.systems.item("/").await?,

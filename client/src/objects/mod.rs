@@ -22,7 +22,7 @@ pub use buckets::NewBucket;
 pub use keys::{KeyName, NewKey};
 pub use multipart::{CopyFrom, UploadsPage};
 pub use s3::{ListRequest, ListedPage, S3Key};
-pub use snapshots::{BucketName, DiffPage, SnapshotPair};
+pub use snapshots::{BucketName, DiffPage, NewSnapshot, SnapshotPair};
 pub use upload::Upload;
 
 /// The object interface for one caller. Cheap to clone.

@@ -5,7 +5,7 @@ use ozone_proto::om::om_response::Body as Response;
 use ozone_proto::om::{
     CancelSnapshotDiffRequest, CreateSnapshotRequest, DeleteSnapshotRequest,
     ListSnapshotDiffJobRequest, ListSnapshotRequest, RenameSnapshotRequest, SnapshotDiffJobProto,
-    SnapshotDiffRequest, SnapshotDiffResponse, SnapshotInfo, SnapshotInfoRequest,
+    SnapshotDiffRequest, SnapshotDiffResponse, SnapshotInfo, SnapshotInfoRequest, Status,
     SubmitSnapshotDiffRequest,
 };
 
@@ -19,6 +19,15 @@ pub struct BucketName<'a> {
     pub volume: &'a str,
     /// Its name there.
     pub bucket: &'a str,
+}
+
+/// A snapshot to be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NewSnapshot<'a> {
+    /// Its name; empty: the server gives it one.
+    pub name: &'a str,
+    /// What a mount that has the bucket to itself holds back need not be in it.
+    pub no_flush: bool,
 }
 
 /// Two snapshots of a bucket.
@@ -50,12 +59,17 @@ fn missing() -> ClientError {
 }
 
 impl Objects {
-    /// Makes a snapshot; without a name, the server gives it one.
-    pub async fn create_snapshot(&self, of: BucketName<'_>, name: &str) -> Result<SnapshotInfo> {
+    /// Makes a snapshot.
+    pub async fn create_snapshot(
+        &self,
+        of: BucketName<'_>,
+        new: NewSnapshot<'_>,
+    ) -> Result<SnapshotInfo> {
         let request = CreateSnapshotRequest {
             volume_name: some(of.volume),
             bucket_name: some(of.bucket),
-            snapshot_name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+            snapshot_name: some(new.name).filter(|name| !name.is_empty()),
+            no_flush: new.no_flush.then_some(true),
             ..Default::default()
         };
         let answer = ask!(self, CreateSnapshotRequest, CreateSnapshotResponse, request)?;
@@ -87,6 +101,23 @@ impl Objects {
             max_list_result: (page.limit > 0).then_some(page.limit),
         };
         Ok(ask!(self, ListSnapshotRequest, ListSnapshotResponse, request)?.snapshot_info)
+    }
+
+    /// Refuses a bucket that has snapshots, which cannot be deleted: to be asked before it is emptied.
+    pub async fn check_no_snapshots(&self, of: BucketName<'_>) -> Result<()> {
+        let one = Page {
+            limit: 1,
+            ..Page::default()
+        };
+        let Some(snapshot) = self.list_snapshots(of, &one).await?.pop() else {
+            return Ok(());
+        };
+        let message = format!(
+            "Bucket {} can't be deleted when it has snapshots, such as {}: delete them first",
+            of.bucket,
+            snapshot.name()
+        );
+        Err(ClientError::om(Status::ContainsSnapshot, message))
     }
 
     /// Removes a snapshot.

@@ -34,20 +34,10 @@ impl Listing {
 
     /// The next entries; none at the end.
     pub async fn next_page(&mut self) -> Result<Vec<FileStatus>> {
-        self.page(PAGE).await
-    }
-
-    /// The name of the first entry, if there is any.
-    pub async fn first(mut self) -> Result<Option<String>> {
-        let mut page = self.page(1).await?;
-        Ok(page.pop().map(|entry| entry.name))
-    }
-
-    async fn page(&mut self, limit: u32) -> Result<Vec<FileStatus>> {
         if !self.more {
             return Ok(Vec::new());
         }
-        let read = self.namespace.read_dir(self.dir, &self.after, limit);
+        let read = self.namespace.read_dir(self.dir, &self.after, PAGE);
         let (entries, more) = read.await?;
         self.more = more && !entries.is_empty();
         if let Some(last) = entries.last() {

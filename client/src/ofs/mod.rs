@@ -21,11 +21,11 @@ use md5::{Digest, Md5};
 use ozone_proto::namespace::{
     CreateRequest, DirRef, Inode, InodeKind, InodeRef, InodeRow, RenameRequest, UnlinkRequest,
 };
-use ozone_proto::om::{BucketLayoutProto, Status};
+use ozone_proto::om::BucketLayoutProto;
 use parking_lot::Mutex;
 
 use crate::namespace::{ROOT, dir_of, place_of, snapshots_of};
-use crate::objects::{BucketName, KeyName};
+use crate::objects::{BucketName, KeyName, NewSnapshot};
 use crate::{Client, ClientError, FileReader};
 
 pub use attributes::Times;
@@ -203,7 +203,11 @@ impl Ofs {
     /// Makes a snapshot of a bucket; without a name, the server gives it one. Gives its path.
     pub async fn create_snapshot(&self, path: &OfsPath, name: &str) -> Result<OfsPath> {
         let objects = self.client.objects();
-        let made = objects.create_snapshot(snapshots_in(path)?, name).await?;
+        let new = NewSnapshot {
+            name,
+            no_flush: false,
+        };
+        let made = objects.create_snapshot(snapshots_in(path)?, new).await?;
         Ok(path.child(SNAPSHOTS).child(made.name()))
     }
 
@@ -223,16 +227,8 @@ impl Ofs {
 
     /// Removes everything in a bucket, which has to have no snapshots.
     async fn empty(&self, bucket: &OfsPath) -> Result<()> {
-        if let Some(name) = self.list(&bucket.child(SNAPSHOTS)).await?.first().await? {
-            let message = format!(
-                "Bucket {} has snapshots, such as {name}: delete them first",
-                bucket.bucket()
-            );
-            return Err(OfsError::Client(ClientError::om(
-                Status::ContainsSnapshot,
-                message,
-            )));
-        }
+        let objects = self.client.objects();
+        objects.check_no_snapshots(snapshots_in(bucket)?).await?;
         let mut entries = self.list(bucket).await?;
         loop {
             let page = entries.next_page().await?;
@@ -241,7 +237,6 @@ impl Ofs {
             }
             for entry in page {
                 let key = entry.name;
-                let objects = self.client.objects();
                 objects.delete_tree(key_name(bucket, &key)).await?;
             }
         }

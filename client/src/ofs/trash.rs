@@ -3,16 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+use ozone_common::trash::{CURRENT, TRASH, made_at, stamp};
+use time::OffsetDateTime;
 
 use super::Ofs;
 use super::error::{OfsError, Result};
 use super::path::{Level, OfsPath};
 
-/// The directory of a bucket that has everybody's trash.
-const TRASH: &str = ".Trash";
-/// What was thrown away since the last checkpoint.
-const CURRENT: &str = "Current";
 /// How often another name is tried for what is there already.
 const ATTEMPTS: u32 = 100;
 
@@ -163,47 +160,10 @@ fn now_ms() -> u128 {
     since.unwrap_or_default().as_millis()
 }
 
-/// The name of a checkpoint: year, month, day, hour, minute and second, two digits each.
-fn stamp(at: OffsetDateTime) -> String {
-    format!(
-        "{:02}{:02}{:02}{:02}{:02}{:02}",
-        at.year() % 100,
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    )
-}
-
-/// When the checkpoint of that name was made, if it is the name of one.
-fn made_at(name: &str) -> Option<OffsetDateTime> {
-    let digits = name.split('-').next().unwrap_or(name);
-    if digits.len() != 12 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let pair = |at: usize| digits[2 * at..2 * at + 2].parse::<u8>().ok();
-    let month = Month::try_from(pair(1)?).ok()?;
-    let date = Date::from_calendar_date(2000 + i32::from(pair(0)?), month, pair(2)?).ok()?;
-    let time = Time::from_hms(pair(3)?, pair(4)?, pair(5)?).ok()?;
-    Some(PrimitiveDateTime::new(date, time).assume_utc())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_checkpoint_is_named_by_its_time_and_found_by_it() {
-        let at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
-        assert_eq!(stamp(at), "231114221320");
-        assert_eq!(made_at(&stamp(at)), Some(at));
-        assert_eq!(made_at("231114221320-1"), Some(at));
-        for name in ["Current", "231314221320", "2311142213", "23111422132x"] {
-            assert_eq!(made_at(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn the_trash_of_a_user_is_in_the_bucket() {

@@ -235,6 +235,8 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.client.failover.max.attempts", "500", Kind::Int, "How often a client tries before it gives up on a service.").unused(),
     KeySpec::new("ozone.fs.trash.interval", "0", Kind::Int, "Minutes that deleted files stay in the trash; 0 deletes them at once."),
     KeySpec::new("fs.trash.interval", "0", Kind::Int, "As ozone.fs.trash.interval, which wins."),
+    KeySpec::new("ozone.fs.trash.checkpoint.interval", "0", Kind::Int, "Minutes between two rounds of the OM through the trash; 0, or more than the files stay, for as long as these stay."),
+    KeySpec::new("fs.trash.checkpoint.interval", "0", Kind::Int, "As ozone.fs.trash.checkpoint.interval, which wins."),
     KeySpec::new("fs.defaultFS", "", Kind::Text, "Where `ozone fs` looks for paths without a scheme; empty for the configured cluster."),
     KeySpec::new("ozone.om.enable.ofs.shared.tmp.dir", "false", Kind::Bool, "Whether /tmp is one directory for all users of `ozone fs`."),
 
@@ -252,7 +254,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::new("ozone.security.join.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert join` with which a server asks for its first certificate."),
     KeySpec::new("ozone.security.client.certificate.file", "", Kind::Text, "With security on: the file of `ozone admin cert client` that says who a client is and whom it trusts."),
     KeySpec::new("ozone.acl.enabled", "false", Kind::Bool, "Whether access control lists are enforced."),
-    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others."),
+    KeySpec::new("ozone.administrators", "", Kind::List, "Users who may do everything: so far, manage the S3 secrets of others, and the snapshots of their buckets."),
     KeySpec::new("ozone.administrators.groups", "", Kind::List, "Groups whose users may do everything.").unused(),
     KeySpec::new("ozone.readonly.administrators", "", Kind::List, "Users who may read everything.").unused(),
 

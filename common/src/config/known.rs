@@ -5,7 +5,6 @@
 /// Key names.
 pub const KNOWN: &[&str] = &[
     "dfs.datanode.data.dir",
-    "fs.trash.checkpoint.interval",
     "fs.trash.classname",
     "hdds.command.status.report.interval",
     "hdds.container.balancer.balancing.iteration.interval",
@@ -129,7 +128,6 @@ pub const KNOWN: &[&str] = &[
     "ozone.fs.hsync.enabled",
     "ozone.fs.iterate.batch-size",
     "ozone.fs.listing.page.size",
-    "ozone.fs.trash.checkpoint.interval",
     "ozone.hbase.enhancements.allowed",
     "ozone.http.basedir",
     "ozone.http.filter.initializers",

@@ -107,62 +107,28 @@ impl Vfs {
         if position == 0 {
             *cursor = Cursor::default();
         }
-        if self.dots(&handle.inode, position, sink) {
+        let inode = &handle.inode;
+        if give_dots(inode.attr(), inode.parent().parent_id, position, sink) {
             return Ok(());
         }
-        let dir = handle.inode.children();
-        let mut index = position.saturating_sub(DOTS);
-        let start = index;
-        loop {
-            let fetch = |after: Bytes| async move {
-                let asked = self.inodes.asked();
-                let ask = |ns: Namespace| {
-                    let after = after.clone();
-                    async move { ns.read_dir(dir, &after, PAGE).await }
-                };
-                let (entries, more) = self.act(who, ask).await?;
-                Ok((entries, more, asked))
+        let dir = inode.children();
+        let fetch = |after: Bytes| async move {
+            let asked = self.inodes.asked();
+            let ask = |ns: Namespace| {
+                let after = after.clone();
+                async move { ns.read_dir(dir, &after, PAGE).await }
             };
-            let page = match cursor.page_of(index, fetch).await {
-                Ok(page) => page,
-                // A directory that was removed while open reads as empty.
-                Err(error) if handle.inode.nameless() && error.is(Errno::ENOENT) => return Ok(()),
-                // What was given counts; the next call meets the failure again.
-                Err(_) if index > start => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let Some(page) = page else {
-                return Ok(());
-            };
-            for entry in page.entries.iter().skip(skip(index, page.first)) {
-                index += 1;
-                let asked = plus.then_some(page.asked);
-                if self.give(&handle.inode, entry, index + DOTS, asked, sink)? {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Gives `.` and `..`; true when the sink is full.
-    fn dots(&self, inode: &Inode, position: u64, sink: &mut Sink<'_>) -> bool {
-        let own = inode.attr();
-        let parent = Attr {
-            ino: inode.parent().parent_id,
-            ..own
+            let (entries, more) = self.act(who, ask).await?;
+            Ok((entries, more, asked))
         };
-        let dots: [(&[u8], Attr); 2] = [(b".", own), (b"..", parent)];
-        (0..)
-            .zip(dots)
-            .skip_while(|(at, _)| *at < position)
-            .any(|(at, (name, attr))| {
-                sink(DirEntry {
-                    name,
-                    next: at + 1,
-                    attr,
-                    valid: Duration::ZERO,
-                })
-            })
+        let give = |entry: &wire::Inode, next, asked| {
+            self.give(inode, entry, next, plus.then_some(asked), sink)
+        };
+        match cursor.walk(position, fetch, give).await {
+            // A directory that was removed while open reads as empty.
+            Err(error) if inode.nameless() && error.is(Errno::ENOENT) => Ok(()),
+            given => given,
+        }
     }
 
     /// Gives one entry; `asked` tells when the page was, if the entry is to count as a lookup. True
@@ -198,14 +164,29 @@ impl Vfs {
     }
 }
 
-pub(crate) fn skip(index: u64, first: u64) -> usize {
+/// Gives `.` and `..` of a directory that has the attributes `own`; true when the sink is full.
+pub(crate) fn give_dots(own: Attr, parent: u64, position: u64, sink: &mut Sink<'_>) -> bool {
+    let parent = Attr { ino: parent, ..own };
+    let dots: [(&[u8], Attr); 2] = [(b".", own), (b"..", parent)];
+    let mut rest = (0..).zip(dots).skip_while(|(at, _)| *at < position);
+    rest.any(|(at, (name, attr))| {
+        sink(DirEntry {
+            name,
+            next: at + 1,
+            attr,
+            valid: Duration::ZERO,
+        })
+    })
+}
+
+fn skip(index: u64, first: u64) -> usize {
     usize::try_from(index - first).unwrap_or(usize::MAX)
 }
 
 /// Entries with their first ordinal.
-pub(crate) struct Page {
-    pub(crate) first: u64,
-    pub(crate) entries: Vec<wire::Inode>,
+struct Page {
+    first: u64,
+    entries: Vec<wire::Inode>,
     more: bool,
     asked: Asked,
 }
@@ -225,13 +206,42 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
+    /// Gives the entries from `position` on, each with the position behind it and when it was asked for, until
+    /// `give` says that there was no room for one.
+    pub(crate) async fn walk<F, Fut>(
+        &mut self,
+        position: u64,
+        mut fetch: F,
+        mut give: impl FnMut(&wire::Inode, u64, Asked) -> Result<bool>,
+    ) -> Result<()>
+    where
+        F: FnMut(Bytes) -> Fut,
+        Fut: Future<Output = Result<(Vec<wire::Inode>, bool, Asked)>>,
+    {
+        let start = position.saturating_sub(DOTS);
+        let mut index = start;
+        loop {
+            let page = match self.page_of(index, &mut fetch).await {
+                Ok(page) => page,
+                // What was given counts; the next call meets the failure again.
+                Err(_) if index > start => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let Some(page) = page else {
+                return Ok(());
+            };
+            for entry in page.entries.iter().skip(skip(index, page.first)) {
+                index += 1;
+                if give(entry, index + DOTS, page.asked)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// The page that has the entry `index`; `None` past the end. `fetch` asks for the entries after a
     /// name, and tells when.
-    pub(crate) async fn page_of<F, Fut>(
-        &mut self,
-        index: u64,
-        mut fetch: F,
-    ) -> Result<Option<&Page>>
+    async fn page_of<F, Fut>(&mut self, index: u64, mut fetch: F) -> Result<Option<&Page>>
     where
         F: FnMut(Bytes) -> Fut,
         Fut: Future<Output = Result<(Vec<wire::Inode>, bool, Asked)>>,
@@ -372,6 +382,34 @@ mod tests {
         }
         assert_eq!(at(&mut cursor, &listing, 100).await, None);
         assert_eq!(listing.asked.get(), 34);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_before_a_page_failed_counts_and_the_next_call_tells_of_the_failure() {
+        let listing = Listing::of(10);
+        let asked = Asked {
+            epoch: 0,
+            generation: 0,
+        };
+        // The second page cannot be had.
+        let listing = &listing;
+        let fetch = |after: Bytes| async move {
+            if !after.is_empty() {
+                return Err(FsError::from(Errno::EIO));
+            }
+            let (entries, more) = listing.page(&after);
+            Ok((entries, more, asked))
+        };
+        let mut cursor = Cursor::default();
+        let mut given = DOTS;
+        let mut give = |_: &wire::Inode, next, _| {
+            given = next;
+            Ok(false)
+        };
+        cursor.walk(DOTS, fetch, &mut give).await.unwrap();
+        assert_eq!(given, DOTS + 3);
+        let failed = cursor.walk(given, fetch, |_, _, _| Ok(false)).await;
+        assert!(failed.unwrap_err().is(Errno::EIO));
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::attr::{Attr, Known};
 use crate::errno::{FsError, Result};
 use crate::inode::Inode;
 use crate::past::{self, Node};
-use crate::vfs::dir::{DOTS, DirEntry, PAGE, Sink, skip};
+use crate::vfs::dir::{DirEntry, PAGE, Sink, give_dots};
 use crate::vfs::lookup::Looked;
 use crate::vfs::open::Opened;
 use crate::vfs::{Vfs, Who};
@@ -145,31 +145,21 @@ impl Vfs {
         if position == 0 {
             *cursor = Default::default();
         }
-        if past_dots(node, position, sink) {
+        if give_dots(node.attr(), node.parent, position, sink) {
             return Ok(());
         }
         let dir = node.children;
-        let mut index = position.saturating_sub(DOTS);
-        loop {
-            let fetch = |after: Bytes| async move {
-                let asked = self.inodes.asked();
-                let ask = |ns: Namespace| {
-                    let after = after.clone();
-                    async move { ns.read_dir(dir, &after, PAGE).await }
-                };
-                let (entries, more) = self.ask(who, ask).await?;
-                Ok((entries, more, asked))
+        let fetch = |after: Bytes| async move {
+            let asked = self.inodes.asked();
+            let ask = |ns: Namespace| {
+                let after = after.clone();
+                async move { ns.read_dir(dir, &after, PAGE).await }
             };
-            let Some(page) = cursor.page_of(index, fetch).await? else {
-                return Ok(());
-            };
-            for entry in page.entries.iter().skip(skip(index, page.first)) {
-                index += 1;
-                if self.past_give(node, entry, index + DOTS, plus, sink)? {
-                    return Ok(());
-                }
-            }
-        }
+            let (entries, more) = self.ask(who, ask).await?;
+            Ok((entries, more, asked))
+        };
+        let give = |entry: &wire::Inode, next, _| self.past_give(node, entry, next, plus, sink);
+        cursor.walk(position, fetch, give).await
     }
 
     fn past_give(
@@ -227,23 +217,4 @@ pub(crate) fn check_change(parent: &Inode, name: &[u8]) -> Result<()> {
 
 fn is_reserved(parent: &Inode, name: &[u8]) -> bool {
     name == past::NAME && parent.is_directory() && past::is_bucket_root(&parent.children())
-}
-
-/// Gives `.` and `..`; true when the sink is full.
-fn past_dots(node: &Node, position: u64, sink: &mut Sink<'_>) -> bool {
-    let own = node.attr();
-    let parent = Attr {
-        ino: node.parent,
-        ..own
-    };
-    let dots: [(&[u8], Attr); 2] = [(b".", own), (b"..", parent)];
-    let rest = (0..).zip(dots).skip_while(|(at, _)| *at < position);
-    rest.into_iter().any(|(at, (name, attr))| {
-        sink(DirEntry {
-            name,
-            next: at + 1,
-            attr,
-            valid: Duration::ZERO,
-        })
-    })
 }

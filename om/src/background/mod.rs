@@ -2,8 +2,10 @@
 //! freed blocks to SCM, folds inline bytes into blocks. All of it is bounded pieces of work, put into the log like any request.
 
 mod fold;
+mod old;
 mod open_keys;
 mod snapshots;
+mod trash;
 mod uploads;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::tables::{self, Table};
 pub use fold::Fold;
 pub use open_keys::OpenKeys;
 pub use snapshots::ReclaimSnapshots;
+pub use trash::EmptyTrash;
 pub use uploads::Uploads;
 
 /// Deleted files or directories taken up by one command.

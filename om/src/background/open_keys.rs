@@ -11,13 +11,10 @@ use ozone_proto::om::Type;
 use ozone_proto::om::om_request::Body;
 use tokio_util::sync::CancellationToken;
 
+use super::old::OldRows;
 use crate::error::Result;
-use crate::rows::{Rows, decode};
 use crate::runner::{Runner, own_request};
 use crate::tables;
-
-/// Rows that are looked at, at a time.
-const PAGE: usize = 1000;
 
 /// Removes old open keys.
 pub struct OpenKeys {
@@ -36,48 +33,18 @@ impl Worker for OpenKeys {
     }
 
     async fn work(&mut self, gate: &CancellationToken) -> Result<Next, WorkError> {
-        let mut after = Vec::new();
-        while self.runner.leader.group.is_leader() && !gate.is_cancelled() {
-            match self.page(after).await? {
-                Some(last) => after = last,
-                None => break,
-            }
-        }
-        Ok(Next::After(self.interval))
-    }
-}
-
-impl OpenKeys {
-    /// Removes what is old among the keys after `after`; the last one looked at, if there are more.
-    async fn page(&self, after: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let leader = &self.runner.leader;
-        let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
-        let oldest = leader.clock.wall_ms().saturating_sub(age);
-        let (old, last) = leader
-            .read(move |rows| {
-                let start = (!after.is_empty()).then_some(after.as_slice());
-                let page = rows.scan(tables::OPEN_KEY, &[], start, PAGE)?;
-                let last = (page.len() == PAGE).then(|| page.last().map(|(key, _)| key.clone()));
-                let mut old = Vec::new();
-                for (key, value) in page {
-                    let row: OpenKeyRow = decode(tables::OPEN_KEY, &value)?;
-                    if row.opened_ms.max(0).cast_unsigned() <= oldest {
-                        old.push(key.into());
-                    }
-                }
-                Ok((old, last.flatten()))
-            })
-            .await?;
-        if !old.is_empty() {
-            tracing::info!(keys = old.len(), "abandoned open keys are removed");
+        let opened = |row: &OpenKeyRow| row.opened_ms;
+        let mut old = OldRows::new(leader, tables::OPEN_KEY, self.age, opened);
+        while let Some(keys) = old.next(gate).await? {
+            tracing::info!(keys = keys.len(), "abandoned open keys are removed");
             let request = PurgeRequest {
-                open_keys: old,
+                open_keys: keys.into_iter().map(Into::into).collect(),
                 ..Default::default()
             };
-            leader
-                .propose(own_request(Type::Purge, Body::Purge(request)))
-                .await?;
+            let request = own_request(Type::Purge, Body::Purge(request));
+            leader.propose(request).await?;
         }
-        Ok(last)
+        Ok(Next::After(self.interval))
     }
 }

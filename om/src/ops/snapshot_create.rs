@@ -10,7 +10,6 @@ use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::leader::Leader;
 use crate::namespace::{self, ROW_VERSION};
-use crate::rows::Rows;
 use crate::snapshots;
 use crate::tables;
 
@@ -70,7 +69,8 @@ pub fn apply(
     snapshots::check_name(&name)?;
     let key = snapshots::info_key(&volume, &bucket_name, &name);
     snapshots::check_free(apply, &key, &name)?;
-    check_limit(request, apply)?;
+    let there = snapshots::count(apply)?;
+    check_limit(request, there)?;
     let id = request.snapshot_id.unwrap_or_default();
     let id = Uuid::from_u64_pair(
         id.most_sig_bits.cast_unsigned(),
@@ -94,15 +94,14 @@ pub fn apply(
     let index = snapshots::index_key(row.bucket_id, row.index);
     apply.put_raw(tables::SNAPSHOT, &index, key);
     apply.put(tables::META, tables::LAST_SNAPSHOT_KEY, &row);
+    snapshots::set_count(apply, there + 1);
     Ok(CreateSnapshotResponse {
         snapshot_info: Some(snapshots::info(&row)),
     })
 }
 
-fn check_limit(request: &CreateSnapshotRequest, apply: &Apply<'_>) -> Result<()> {
-    let limit = usize::try_from(request.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let there = apply.scan(tables::SNAPSHOT, &[], None, limit)?.len();
-    if there < limit {
+fn check_limit(request: &CreateSnapshotRequest, there: u64) -> Result<()> {
+    if there < request.limit.unwrap_or(u64::MAX) {
         return Ok(());
     }
     let message = format!(

@@ -20,6 +20,8 @@ pub fn apply(
         request.snapshot_name(),
     );
     let row = snapshots::find(apply, volume, bucket, name)?;
+    let there = snapshots::count(apply)?;
+    snapshots::set_count(apply, there.saturating_sub(1));
     apply.delete(
         tables::SNAPSHOT_INFO,
         &snapshots::info_key(volume, bucket, name),

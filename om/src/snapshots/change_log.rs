@@ -3,8 +3,6 @@
 //!
 //! An entry says only where to look: what was there before and after is in the checkpoints.
 
-use std::collections::BTreeSet;
-
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::rows::Rows;
@@ -73,23 +71,47 @@ pub fn write(apply: &mut Apply<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What commands between `from` and `to` have changed in the bucket.
-pub fn between(rows: &impl Rows, bucket: u64, from: u64, to: u64) -> Result<BTreeSet<Changed>> {
-    let prefix = tables::number_key(&[bucket]);
-    let mut after = tables::number_key(&[bucket, from.saturating_add(1)]);
-    let mut found = BTreeSet::new();
-    loop {
-        let page = rows.scan(tables::CHANGE_LOG, &prefix, Some(&after), PAGE)?;
-        let Some((last, _)) = page.last() else {
-            return Ok(found);
-        };
-        after = last.clone();
-        for (key, _) in &page {
-            if index_of(key)? >= to {
-                return Ok(found);
-            }
-            found.insert(Changed::decode(key).ok_or_else(bad_key)?);
+/// What the commands between two have changed in a bucket, in pages; the same change may come several times.
+pub struct Changes<'a, R> {
+    rows: &'a R,
+    bucket: u64,
+    after: Vec<u8>,
+    to: u64,
+    done: bool,
+}
+
+impl<'a, R: Rows> Changes<'a, R> {
+    /// Those of the commands after `from` and before `to`.
+    pub fn between(rows: &'a R, bucket: u64, from: u64, to: u64) -> Self {
+        Self {
+            rows,
+            bucket,
+            after: tables::number_key(&[bucket, from.saturating_add(1)]),
+            to,
+            done: false,
         }
+    }
+
+    /// Some more; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<Vec<Changed>>> {
+        if self.done {
+            return Ok(None);
+        }
+        let prefix = tables::number_key(&[self.bucket]);
+        let page = self
+            .rows
+            .scan(tables::CHANGE_LOG, &prefix, Some(&self.after), PAGE)?;
+        self.done = page.len() < PAGE;
+        let mut found = Vec::new();
+        for (key, _) in page {
+            if index_of(&key)? >= self.to {
+                self.done = true;
+                break;
+            }
+            found.push(Changed::decode(&key).ok_or_else(bad_key)?);
+            self.after = key;
+        }
+        Ok((!found.is_empty()).then_some(found))
     }
 }
 

@@ -1,141 +1,198 @@
 //! The difference of two snapshots of a bucket: what was created, deleted, renamed and modified.
 //!
 //! Only the places that the change log names are looked at, in both checkpoints. What is inside a
-//! directory that is gone is not told again, nor what moved with its directory.
+//! directory that is gone is not told again, nor what moved with its directory. What is found on the way is kept in
+//! a [`Report`], on disk, so that memory does not grow with the number of changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use ozone_proto::namespace::{DirRef, InodeRow};
-use ozone_proto::om::DiffReportEntryProto;
-use ozone_proto::om::diff_report_entry_proto::DiffTypeProto;
+use prost::Message;
 
-use super::change_log::Changed;
-use crate::error::Result;
+use super::change_log::{Changed, Changes};
+use super::difference::Difference;
+use super::reports::{ENTRY, MOVED, PLACE, Report, Writer};
+use crate::error::{OmError, Result};
 use crate::namespace;
-use crate::rows::Rows;
+use crate::rows::{Row, Rows};
 use crate::tables;
 
 /// Deeper than any path the kernel passes on.
 const MAX_DEPTH: usize = 4096;
+/// Paths of directories that are remembered.
+const PATHS: usize = 10_000;
 
 /// A name in a directory.
 pub type Place = (u64, Vec<u8>);
 
-/// One line of the difference; the order of kinds is that of the report.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Difference {
-    /// It was in the first snapshot alone.
-    Deleted(Vec<u8>),
-    /// It has another name.
-    Renamed(Vec<u8>, Vec<u8>),
-    /// It is in the second snapshot alone.
-    Created(Vec<u8>),
-    /// It has other content or attributes; the name is that in the first snapshot.
-    Modified(Vec<u8>),
+/// Two snapshots of a bucket, and what has changed between them.
+pub struct Comparison<'a, L, R> {
+    /// From the first to the last.
+    pub changes: Changes<'a, L>,
+    /// The older one: of a directory that was removed with all that it held, only the directory was logged.
+    pub from: &'a R,
+    /// The newer one.
+    pub to: &'a R,
+    /// The bucket's root.
+    pub root: DirRef,
 }
 
-impl Difference {
-    /// As the protocol says it, with paths that begin with `./`.
-    pub fn entry(&self) -> DiffReportEntryProto {
-        let text = |path: &[u8]| Some(format!("./{}", String::from_utf8_lossy(path)));
-        let (kind, source, target) = match self {
-            Self::Deleted(path) => (DiffTypeProto::Delete, text(path), None),
-            Self::Renamed(from, to) => (DiffTypeProto::Rename, text(from), text(to)),
-            Self::Created(path) => (DiffTypeProto::Create, text(path), None),
-            Self::Modified(path) => (DiffTypeProto::Modify, text(path), None),
-        };
-        DiffReportEntryProto {
-            diff_type: Some(kind.into()),
-            source_path: source,
-            target_path: target,
+impl<L: Rows, R: Rows> Comparison<'_, L, R> {
+    /// Fills the report; false when it was given up, because `wanted` said so.
+    pub fn compute(mut self, report: &mut Report, wanted: impl Fn() -> bool) -> Result<bool> {
+        let mut writer = report.writer();
+        while let Some(changes) = self.changes.next()? {
+            if !wanted() {
+                return Ok(false);
+            }
+            for change in changes {
+                self.add_places(change, &mut writer)?;
+            }
         }
+        writer.finish()?;
+        let mut sides = (
+            Side::new(self.from, self.root),
+            Side::new(self.to, self.root),
+        );
+        let mut places = report.rows(PLACE);
+        while let Some(page) = places.next()? {
+            if !wanted() {
+                return Ok(false);
+            }
+            let mut writer = report.writer();
+            for (key, _) in page {
+                look_at(&key, &mut sides, &mut writer)?;
+            }
+            writer.finish()?;
+        }
+        pair_moved(report, &mut sides.1)?;
+        report.complete()?;
+        Ok(true)
     }
-}
 
-/// The names that the changes are about, in either snapshot.
-pub fn places(
-    changes: BTreeSet<Changed>,
-    from: &impl Rows,
-    to: &impl Rows,
-) -> Result<BTreeSet<Place>> {
-    let mut places = BTreeSet::new();
-    for change in changes {
+    /// The names that the change is about, in either snapshot.
+    fn add_places(&self, change: Changed, writer: &mut Writer<'_>) -> Result<()> {
         match change {
-            Changed::Name { directory, name } => {
-                places.insert((directory, name));
-            }
+            Changed::Name { directory, name } => put_place(writer, directory, &name),
             Changed::Inode(object) => {
-                links(from, object, &mut places)?;
-                links(to, object, &mut places)?;
+                add_links(self.from, object, writer)?;
+                add_links(self.to, object, writer)
             }
         }
     }
-    Ok(places)
 }
 
-fn links(rows: &impl Rows, object: u64, places: &mut BTreeSet<Place>) -> Result<()> {
+fn add_links(rows: &impl Rows, object: u64, writer: &mut Writer<'_>) -> Result<()> {
     let prefix = tables::number_key(&[object]);
     for (key, _) in rows.scan(tables::LINK, &prefix, None, usize::MAX)? {
         if let Some([_, directory]) = key.get(..16).and_then(tables::parse_number_key::<2>) {
-            places.insert((directory, key[16..].to_vec()));
+            put_place(writer, directory, &key[16..])?;
         }
     }
     Ok(())
 }
 
-/// The difference of what is at `places` of the bucket whose root is `root`, in order. `from` is the older
-/// one: of a directory that was removed with all that it held, only the directory was logged.
-pub fn compare(
-    from: &impl Rows,
-    to: &impl Rows,
-    root: DirRef,
-    places: &BTreeSet<Place>,
-) -> Result<Vec<Difference>> {
-    let mut from = Side::new(from, root);
-    let mut to = Side::new(to, root);
-    let mut found = Vec::new();
-    // By object: where it is no more, and where it is new.
-    let mut moved: BTreeMap<u64, (Vec<Seen>, Vec<Seen>)> = BTreeMap::new();
-    for place in places {
-        match (from.look(place)?, to.look(place)?) {
-            (Some(old), Some(new)) if old.row.object_id == new.row.object_id => {
-                if differs(&old.row, &new.row) {
-                    found.push(Difference::Modified(old.path));
-                }
+fn put_place(writer: &mut Writer<'_>, directory: u64, name: &[u8]) -> Result<()> {
+    let key = [&directory.to_be_bytes(), name].concat();
+    writer.put(PLACE, &key, Vec::new())
+}
+
+fn put_entry(writer: &mut Writer<'_>, entry: &Difference) -> Result<()> {
+    writer.put(ENTRY, &entry.encode(), Vec::new())
+}
+
+/// Looks at a place in both snapshots: what is there in both is compared, the rest waits for its counterpart.
+fn look_at<R: Rows>(
+    place: &[u8],
+    (from, to): &mut (Side<'_, R>, Side<'_, R>),
+    writer: &mut Writer<'_>,
+) -> Result<()> {
+    let (directory, name) = place.split_first_chunk().ok_or_else(bad_row)?;
+    let directory = u64::from_be_bytes(*directory);
+    match (from.look(directory, name)?, to.look(directory, name)?) {
+        (Some(old), Some(new)) if old.row.object_id == new.row.object_id => {
+            if differs(&old.row, &new.row) {
+                put_entry(writer, &Difference::Modified(old.path))?;
             }
-            (old, new) => {
-                if let Some(old) = old {
-                    moved.entry(old.row.object_id).or_default().0.push(old);
-                }
-                if let Some(new) = new {
-                    moved.entry(new.row.object_id).or_default().1.push(new);
-                }
+        }
+        (old, new) => {
+            for (side, seen) in [(LOST, old), (GAINED, new)] {
+                let Some(seen) = seen else { continue };
+                let object = seen.row.object_id.to_be_bytes();
+                let key = [&object, [side].as_slice(), place].concat();
+                writer.put(MOVED, &key, seen.encode())?;
             }
         }
     }
-    for (_, (lost, gained)) in moved {
-        let both = lost.len().min(gained.len());
-        for old in &lost[both..] {
+    Ok(())
+}
+
+/// It was there in the first snapshot.
+const LOST: u8 = 0;
+/// It is there in the second.
+const GAINED: u8 = 1;
+
+/// Where an object is no more, and where it is new.
+#[derive(Default)]
+struct Moved {
+    object: Vec<u8>,
+    lost: Vec<Seen>,
+    gained: Vec<Seen>,
+}
+
+impl Moved {
+    fn add(&mut self, (key, value): &Row) -> Result<()> {
+        let seen = Seen::decode(key, value).ok_or_else(bad_row)?;
+        match key.get(8) {
+            Some(&LOST) => self.lost.push(seen),
+            _ => self.gained.push(seen),
+        }
+        Ok(())
+    }
+
+    /// What each lost name has become is told by as many gained ones as there are.
+    fn tell(self, to: &mut Side<'_, impl Rows>, writer: &mut Writer<'_>) -> Result<()> {
+        let both = self.lost.len().min(self.gained.len());
+        for old in &self.lost[both..] {
             // With its directory, it is gone anyway.
             if to.path(old.directory)?.is_some() {
-                found.push(Difference::Deleted(old.path.clone()));
+                put_entry(writer, &Difference::Deleted(old.path.clone()))?;
             }
         }
-        found.extend(
-            gained[both..]
-                .iter()
-                .map(|new| Difference::Created(new.path.clone())),
-        );
-        for (old, new) in lost.into_iter().zip(gained) {
+        for new in &self.gained[both..] {
+            put_entry(writer, &Difference::Created(new.path.clone()))?;
+        }
+        for (old, new) in self.lost.into_iter().zip(self.gained) {
             if differs(&old.row, &new.row) {
-                found.push(Difference::Modified(old.path.clone()));
+                put_entry(writer, &Difference::Modified(old.path.clone()))?;
             }
-            found.push(Difference::Renamed(old.path, new.path));
+            put_entry(writer, &Difference::Renamed(old.path, new.path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells what has become of what is not where it was, object by object.
+fn pair_moved(report: &Report, to: &mut Side<'_, impl Rows>) -> Result<()> {
+    let mut writer = report.writer();
+    let mut moved = Moved::default();
+    let mut rows = report.rows(MOVED);
+    while let Some(page) = rows.next()? {
+        for row in page {
+            let object = row.0.get(..8).ok_or_else(bad_row)?;
+            if object != moved.object {
+                std::mem::take(&mut moved).tell(to, &mut writer)?;
+                moved.object = object.to_vec();
+            }
+            moved.add(&row)?;
         }
     }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    moved.tell(to, &mut writer)?;
+    writer.finish()
+}
+
+fn bad_row() -> OmError {
+    OmError::Storage("differences: bad row".into())
 }
 
 /// Whether a user sees that it is not the same any more. The times of a directory, and how often it is
@@ -158,6 +215,26 @@ struct Seen {
     row: InodeRow,
 }
 
+impl Seen {
+    /// Directory and object are in the key.
+    fn encode(&self) -> Vec<u8> {
+        let length = (self.path.len() as u64).to_be_bytes();
+        [&length, self.path.as_slice(), &self.row.encode_to_vec()].concat()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let directory = key.get(9..17)?.try_into().ok()?;
+        let (length, rest) = value.split_first_chunk()?;
+        let length = usize::try_from(u64::from_be_bytes(*length)).ok()?;
+        let (path, row) = rest.split_at_checked(length)?;
+        Some(Self {
+            directory: u64::from_be_bytes(directory),
+            path: path.to_vec(),
+            row: InodeRow::decode(row).ok()?,
+        })
+    }
+}
+
 /// One of the two snapshots.
 struct Side<'a, R: Rows> {
     rows: &'a R,
@@ -168,22 +245,22 @@ struct Side<'a, R: Rows> {
 
 impl<'a, R: Rows> Side<'a, R> {
     fn new(rows: &'a R, root: DirRef) -> Self {
-        let paths = HashMap::from([(root.parent_id, Some(Vec::new()))]);
+        let paths = HashMap::new();
         Self { rows, root, paths }
     }
 
-    fn look(&mut self, (directory, name): &Place) -> Result<Option<Seen>> {
-        let Some(mut path) = self.path(*directory)? else {
+    fn look(&mut self, directory: u64, name: &[u8]) -> Result<Option<Seen>> {
+        let Some(mut path) = self.path(directory)? else {
             return Ok(None);
         };
         let dir = DirRef {
-            parent_id: *directory,
+            parent_id: directory,
             ..self.root
         };
         let found = namespace::child(self.rows, &dir, name)?;
         path.extend_from_slice(name);
         Ok(found.map(|found| Seen {
-            directory: *directory,
+            directory,
             path,
             row: found.row,
         }))
@@ -191,8 +268,14 @@ impl<'a, R: Rows> Side<'a, R> {
 
     /// The path of a directory, with a slash at its end.
     fn path(&mut self, directory: u64) -> Result<Option<Vec<u8>>> {
+        if self.paths.len() > PATHS {
+            self.paths.clear();
+        }
         let (mut id, mut below) = (directory, Vec::new());
         let found = loop {
+            if id == self.root.parent_id {
+                break Some(Vec::new());
+            }
             if let Some(known) = self.paths.get(&id) {
                 break known.clone();
             }

@@ -1,5 +1,5 @@
-//! Differences that were asked for: the leader computes each once and hands it out page by page. They
-//! are its own, and asked for anew from the next leader.
+//! Differences that were asked for: the leader computes each once, on disk, and hands it out page by page.
+//! They are its own, and asked for anew from the next leader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use ozone_proto::om::SnapshotDiffJobProto;
 use ozone_proto::om::snapshot_diff_response::JobStatusProto;
 use parking_lot::Mutex;
 
-use super::diff::Difference;
+use super::reports::{Report, Reports};
+use crate::error::Result;
 
 /// Differences that are remembered: the oldest goes first.
 const REMEMBERED: usize = 64;
@@ -18,7 +19,7 @@ const REMEMBERED: usize = 64;
 pub type Question = (u64, u64, u64);
 
 /// What is known about a difference.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Job {
     /// What the command line calls it.
     pub description: SnapshotDiffJobProto,
@@ -26,8 +27,22 @@ pub struct Job {
     pub outcome: Outcome,
 }
 
+impl Job {
+    fn is_running(&self, id: &str) -> bool {
+        self.description.job_id() == id && matches!(self.outcome, Outcome::Running)
+    }
+}
+
+/// What became of asking for a difference.
+pub enum Begun {
+    /// It is to be computed, as the job with this id.
+    New(String),
+    /// It was asked for before.
+    Known(Outcome),
+}
+
 /// What has come of a job.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Outcome {
     /// It is being computed.
     Running,
@@ -35,8 +50,8 @@ pub enum Outcome {
     Cancelled,
     /// Why it cannot be told.
     Failed(String),
-    /// The difference, in order.
-    Done(Arc<Vec<Difference>>),
+    /// The difference.
+    Done(Arc<Report>),
 }
 
 impl Outcome {
@@ -52,29 +67,51 @@ impl Outcome {
 }
 
 /// The jobs of this leader.
-#[derive(Default)]
-pub struct Jobs(Mutex<HashMap<Question, Job>>);
+pub struct Jobs {
+    jobs: Mutex<HashMap<Question, Job>>,
+    reports: Reports,
+}
 
 impl Jobs {
-    /// What is known about a difference.
-    pub fn find(&self, question: Question) -> Option<Job> {
-        self.0.lock().get(&question).cloned()
+    /// None yet; what comes of them is kept in `reports`.
+    pub fn new(reports: Reports) -> Self {
+        Self {
+            jobs: Mutex::default(),
+            reports,
+        }
     }
 
-    /// Notes that it is being computed; the job as it was, if it is known and need not be computed again.
+    /// A report to be filled.
+    pub fn report(&self) -> Result<Report> {
+        self.reports.begin()
+    }
+
+    /// What is known about a difference.
+    pub fn find(&self, question: Question) -> Option<Job> {
+        self.jobs.lock().get(&question).cloned()
+    }
+
+    /// Whether somebody still waits for the job to end.
+    pub fn is_running(&self, question: Question, id: &str) -> bool {
+        let jobs = self.jobs.lock();
+        jobs.get(&question).is_some_and(|job| job.is_running(id))
+    }
+
+    /// Notes that it is being computed, unless it is known and need not be computed again.
     pub fn begin(
         &self,
         question: Question,
         mut description: SnapshotDiffJobProto,
         rng: &dyn Rng,
-    ) -> Option<Job> {
-        let mut jobs = self.0.lock();
+    ) -> Begun {
+        let mut jobs = self.jobs.lock();
         if let Some(known) = jobs.get(&question)
             && matches!(known.outcome, Outcome::Running | Outcome::Done(_))
         {
-            return Some(known.clone());
+            return Begun::Known(known.outcome.clone());
         }
-        description.job_id = Some(rng.uuid().to_string());
+        let id = rng.uuid().to_string();
+        description.job_id = Some(id.clone());
         let outcome = Outcome::Running;
         let job = Job {
             description,
@@ -88,16 +125,16 @@ impl Jobs {
                 jobs.remove(&oldest);
             }
         }
-        None
+        Begun::New(id)
     }
 
-    /// Notes what has come of it, unless it was cancelled meanwhile.
-    pub fn end(&self, question: Question, outcome: Outcome) {
-        if let Some(job) = self.0.lock().get_mut(&question)
-            && matches!(job.outcome, Outcome::Running)
+    /// Notes what has come of the job with this id, unless it was cancelled meanwhile.
+    pub fn end(&self, question: Question, id: &str, outcome: Outcome) {
+        if let Some(job) = self.jobs.lock().get_mut(&question)
+            && job.is_running(id)
         {
             if let Outcome::Done(found) = &outcome {
-                job.description.total_diff_entries = Some(found.len() as u64);
+                job.description.total_diff_entries = Some(found.len());
             }
             job.outcome = outcome;
         }
@@ -105,7 +142,7 @@ impl Jobs {
 
     /// All jobs about a bucket.
     pub fn of_bucket(&self, bucket: u64) -> Vec<Job> {
-        let jobs = self.0.lock();
+        let jobs = self.jobs.lock();
         let of_bucket = jobs.iter().filter(|((of, _, _), _)| *of == bucket);
         of_bucket.map(|(_, job)| job.clone()).collect()
     }

@@ -8,7 +8,9 @@
 pub mod change_log;
 pub mod checkpoints;
 pub mod diff;
+pub mod difference;
 pub mod jobs;
+pub mod reports;
 
 use std::collections::HashSet;
 
@@ -17,6 +19,7 @@ use ozone_proto::namespace::{BucketRow, SnapshotRow};
 use ozone_proto::om::{SnapshotInfo, SnapshotStatusProto, Status};
 use uuid::Uuid;
 
+use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::rows::{Rows, decode};
 use crate::{namespace, tables};
@@ -111,14 +114,31 @@ pub fn kept(rows: &impl Rows) -> Result<HashSet<Uuid>> {
     Ok(kept)
 }
 
+/// How many there are, in all buckets. In a state that is older than the number, they are counted.
+pub fn count(rows: &impl Rows) -> Result<u64> {
+    match rows.get_raw(tables::META, tables::SNAPSHOTS_KEY)? {
+        Some(number) => number
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| OmError::Storage("metaTable: bad number of snapshots".into())),
+        None => Ok(rows.scan(tables::SNAPSHOT, &[], None, usize::MAX)?.len() as u64),
+    }
+}
+
+/// Notes how many there are from now on.
+pub fn set_count(apply: &mut Apply<'_>, count: u64) {
+    let number = count.to_be_bytes().to_vec();
+    apply.put_raw(tables::META, tables::SNAPSHOTS_KEY, number);
+}
+
 /// Whether the bucket has any snapshot.
 pub fn any(rows: &impl Rows, bucket: u64) -> Result<bool> {
     rows.any(tables::SNAPSHOT, &tables::number_key(&[bucket]))
 }
 
-/// Refuses names that a snapshot cannot have: those of buckets are the rule.
+/// Refuses names that a snapshot cannot have.
 pub fn check_name(name: &str) -> Result<()> {
-    names::validate_bucket_name(name, true).map_err(|error| {
+    names::validate_snapshot_name(name).map_err(|error| {
         let message = format!("Invalid snapshot name: {name}: {error}");
         OmError::refused(Status::InvalidSnapshotError, message)
     })

@@ -1,11 +1,17 @@
 //! Snapshots against a model: what each one shows, which blocks it keeps, what the difference of two is.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use ozone_om::rows::Row;
 use ozone_om::rows::Rows;
-use ozone_om::snapshots::diff::{self, Difference, Place};
-use ozone_om::snapshots::{self, change_log};
+use ozone_om::snapshots;
+use ozone_om::snapshots::change_log::Changes;
+use ozone_om::snapshots::diff::{Comparison, Place};
+use ozone_om::snapshots::difference::Difference;
+use ozone_om::snapshots::reports::{Report, Reports};
+use ozone_om::tables::Table;
 use ozone_om::{file_map, namespace, reads, tables};
 use ozone_proto::namespace::extent::Source;
 use ozone_proto::namespace::*;
@@ -373,6 +379,25 @@ impl World {
             .is_none()
     }
 
+    /// The difference of two snapshots, as what is looked at in the checkpoints.
+    fn difference<R: Rows>(
+        &self,
+        reports: &Reports,
+        (first, from): (u64, &R),
+        (last, to): (u64, &R),
+    ) -> Report {
+        let store = self.om.state.store().unwrap();
+        let mut report = reports.begin().unwrap();
+        let comparison = Comparison {
+            changes: Changes::between(&*store, self.root.bucket_id, first, last),
+            from,
+            to,
+            root: self.root,
+        };
+        assert!(comparison.compute(&mut report, || true).unwrap());
+        report
+    }
+
     /// Every snapshot shows what was recorded, every difference is the oracle's.
     fn check_snapshots(&self) {
         let store = self.om.state.store().unwrap();
@@ -386,15 +411,16 @@ impl World {
                 (*index, then, recorded)
             })
             .collect();
+        let scratch = tempfile::tempdir().unwrap();
+        let reports = Reports::new(scratch.path()).unwrap();
         for (first, from, old) in &opened {
             for (last, to, new) in &opened {
                 if first > last {
                     continue;
                 }
-                let bucket = self.root.bucket_id;
-                let changes = change_log::between(&*store, bucket, *first, *last).unwrap();
-                let places = diff::places(changes, from, to).unwrap();
-                let found = diff::compare(from, to, self.root, &places).unwrap();
+                let report = self.difference(&reports, (*first, from), (*last, to));
+                let found = report.page(0, usize::MAX).unwrap();
+                assert_eq!(found.len() as u64, report.len());
                 assert_eq!(found, oracle(old, new, self.root.parent_id));
             }
         }
@@ -560,4 +586,100 @@ fn a_file_that_was_deleted_before_a_snapshot_is_not_kept_by_it() {
     }));
     world.next_block = 3;
     world.check_blocks();
+}
+
+/// Rows, and how many of them were looked at.
+struct Counted<R> {
+    rows: R,
+    looked_at: Cell<usize>,
+}
+
+impl<R: Rows> Rows for Counted<R> {
+    fn get_raw(&self, table: Table, key: &[u8]) -> ozone_om::error::Result<Option<Vec<u8>>> {
+        self.looked_at.set(self.looked_at.get() + 1);
+        self.rows.get_raw(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> ozone_om::error::Result<Vec<Row>> {
+        let found = self.rows.scan(table, prefix, after, limit)?;
+        self.looked_at.set(self.looked_at.get() + found.len() + 1);
+        Ok(found)
+    }
+}
+
+/// How many rows a difference looks at, and how long it is, of a bucket of `names` in which `changes` of them are
+/// written, renamed and deleted each.
+fn looks(names: usize, changes: usize) -> (usize, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), 1);
+    let mut dirs = Vec::new();
+    for n in 0..names {
+        if n % 100 == 0 {
+            let name = format!("d{n}");
+            let made = world.om.create(world.root, &name, InodeKind::Directory);
+            dirs.push(DirRef {
+                parent_id: id(&made),
+                ..world.root
+            });
+        }
+        let dir = *dirs.last().unwrap();
+        world.om.create(dir, &format!("f{n}"), InodeKind::File);
+    }
+    world.snapshot();
+    let dir = dirs[0];
+    for n in 0..changes {
+        let [written, renamed, deleted] = [3 * n, 3 * n + 1, 3 * n + 2].map(|n| format!("f{n}"));
+        let store = world.om.state.store().unwrap();
+        let found = namespace::child(&*store, &dir, written.as_bytes()).unwrap();
+        drop(store);
+        let place = (dir.parent_id, written.into_bytes());
+        let entry = Entry {
+            path: Vec::new(),
+            row: found.unwrap().row,
+            map: Vec::new(),
+        };
+        world.write(&place, &entry);
+        let to = format!("{renamed}x");
+        world.om.ask(Body::Rename(rename(dir, &renamed, dir, &to)));
+        world.om.ask(unlink(dir, &deleted, false, None));
+    }
+    world.snapshot();
+    let store = world.om.state.store().unwrap();
+    let opened = world.recorded.values().map(|(index, _)| {
+        let row = snapshots::at(&*store, world.root.bucket_id, *index).unwrap();
+        let rows = Counted {
+            rows: world.om.state.checkpoints.open(&row).unwrap(),
+            looked_at: Cell::new(0),
+        };
+        (*index, rows)
+    });
+    let mut opened: Vec<_> = opened.collect();
+    opened.sort_by_key(|(index, _)| *index);
+    let [(first, from), (last, to)] = &opened[..] else {
+        panic!("two snapshots were made");
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let reports = Reports::new(scratch.path()).unwrap();
+    let report = world.difference(&reports, (*first, from), (*last, to));
+    (from.looked_at.get() + to.looked_at.get(), report.len())
+}
+
+#[test]
+fn a_difference_looks_at_what_changed_whatever_the_size_of_the_bucket() {
+    let (few, entries) = looks(100, 5);
+    let (many, same) = looks(5000, 5);
+    assert_eq!((entries, same), (15, 15));
+    assert_eq!(few, many, "rows that were looked at");
+    let (more, entries) = looks(5000, 30);
+    assert_eq!(entries, 90);
+    assert!(
+        more <= 6 * many,
+        "{more} rows for six times what {many} were for"
+    );
 }
