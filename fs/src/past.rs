@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::attr::Attr;
 use crate::errno::{FsError, Result};
+use crate::number;
 use crate::vfs::dir::Cursor;
 use crate::wire::{self, DirRef, InodeKind, InodeRef, InodeRow};
 
@@ -25,12 +26,14 @@ pub(crate) const NAME: &[u8] = b".snapshot";
 const SLOT: u32 = 48;
 /// The slot of all directories `.snapshot`.
 const LISTS: u64 = 1;
+/// Slots end here: the bit above tells numbers of another kind.
+const SECOND: u32 = 63;
 /// Handles of this table have numbers from here on.
 const HANDLES: u64 = 1 << 63;
 
 /// Whether the inode number is of this table.
 pub(crate) fn is_past(ino: u64) -> bool {
-    ino >> SLOT != 0
+    number::first(ino) >> SLOT != 0
 }
 
 /// Whether the handle is of this table.
@@ -107,7 +110,7 @@ impl Slots {
         let next = LISTS + 1 + self.by_snapshot.len() as u64;
         match self.by_snapshot.get(&snapshot) {
             Some(slot) => Ok(*slot),
-            None if next >= 1 << (64 - SLOT) => {
+            None if next >= 1 << (SECOND - SLOT) => {
                 tracing::warn!(
                     "this mount has looked into as many snapshots as it can: mount anew"
                 );
