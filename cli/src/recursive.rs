@@ -4,6 +4,7 @@ use std::io::BufRead;
 
 use ozone_client::Objects;
 use ozone_client::objects::{KeyName, Page};
+use ozone_client::wire::om::BucketInfo;
 
 use crate::error::{CliError, Result};
 use crate::output::{print, print_line};
@@ -46,6 +47,11 @@ impl RecursiveOptions {
     }
 }
 
+/// Whether a bucket is a link to another.
+pub(crate) fn is_link(bucket: &BucketInfo) -> bool {
+    bucket.source_bucket.is_some()
+}
+
 /// Deletes all keys of a bucket. A directory goes in one step with all that it holds.
 pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) -> Result<()> {
     let page = Page {
@@ -58,7 +64,8 @@ pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) 
             return Ok(());
         }
         let mut gone: Option<&str> = None;
-        for key in keys.iter().map(|key| key.key_name.as_str()) {
+        for info in &keys {
+            let key = info.key_name.as_str();
             if gone.is_some_and(|directory| key.starts_with(directory)) {
                 continue;
             }
@@ -68,7 +75,7 @@ pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) 
                 key,
             };
             objects.delete_tree(name).await?;
-            gone = key.ends_with('/').then_some(key);
+            gone = (!info.is_file() && key.ends_with('/')).then_some(key);
         }
     }
 }
@@ -81,7 +88,9 @@ pub(crate) async fn empty_volume(objects: &Objects, volume: &str) -> Result<()> 
         let last = buckets.last().map(|bucket| bucket.bucket_name.as_str());
         pages.took(buckets.len(), last);
         for bucket in buckets {
-            empty_bucket(objects, volume, &bucket.bucket_name).await?;
+            if !is_link(&bucket) {
+                empty_bucket(objects, volume, &bucket.bucket_name).await?;
+            }
             objects.delete_bucket(volume, &bucket.bucket_name).await?;
         }
     }

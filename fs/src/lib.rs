@@ -16,6 +16,7 @@ mod leases;
 mod mount;
 mod mountpoint;
 mod names;
+mod objects;
 mod options;
 mod past;
 pub mod vfs;

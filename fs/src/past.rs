@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::attr::Attr;
 use crate::errno::{FsError, Result};
+use crate::objects;
 use crate::vfs::dir::Cursor;
 use crate::wire::{self, DirRef, InodeKind, InodeRef, InodeRow};
 
@@ -30,7 +31,7 @@ const HANDLES: u64 = 1 << 63;
 
 /// Whether the inode number is of this table.
 pub(crate) fn is_past(ino: u64) -> bool {
-    ino >> SLOT != 0
+    ino >> SLOT != 0 && !objects::is_object(ino)
 }
 
 /// Whether the handle is of this table.
@@ -107,7 +108,7 @@ impl Slots {
         let next = LISTS + 1 + self.by_snapshot.len() as u64;
         match self.by_snapshot.get(&snapshot) {
             Some(slot) => Ok(*slot),
-            None if next >= 1 << (64 - SLOT) => {
+            None if next >= 1 << (62 - SLOT) => {
                 tracing::warn!(
                     "this mount has looked into as many snapshots as it can: mount anew"
                 );

@@ -36,6 +36,7 @@ mod generated {
     }
 }
 
+pub mod bucket;
 pub mod place;
 
 pub use generated::hadoop::hdds;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::errno::Result;
 use crate::handle::FileHandle;
 use crate::inode::Inode;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::InodeRef;
@@ -31,13 +32,18 @@ pub struct Opened {
     pub handle: u64,
     /// Whether the pages that the kernel has of the file are still right.
     pub keep_cache: bool,
+    /// Whether the kernel is to keep no pages of what goes through the handle.
+    pub direct: bool,
 }
 
 impl Vfs {
     /// Opens a file with the flags of open(2), those about creation left out.
-    pub async fn open(&self, who: &Who, ino: u64, flags: i32) -> Result<Opened> {
+    pub async fn open(self: &Arc<Self>, who: &Who, ino: u64, flags: i32) -> Result<Opened> {
         if past::is_past(ino) {
             return self.past_open(ino, flags);
+        }
+        if objects::is_object(ino) {
+            return self.object_open(who, ino, flags).await;
         }
         let inode = self.inodes.get(ino)?;
         let session = self.session().await?;
@@ -80,6 +86,7 @@ impl Vfs {
         Opened {
             handle: self.handles.add_file(handle),
             keep_cache,
+            direct: false,
         }
     }
 
@@ -88,6 +95,9 @@ impl Vfs {
         if past::is_handle(handle) {
             self.past.close(handle);
             return Ok(());
+        }
+        if objects::is_handle(handle) {
+            return self.object_release(handle).await;
         }
         let file = self.handles.remove_file(handle)?;
         if file.inode.drop_handle() > 0 {

@@ -22,7 +22,7 @@ pub fn apply(
     let row = snapshots::find(apply, volume, bucket, name)?;
     apply.delete(
         tables::SNAPSHOT_INFO,
-        &snapshots::info_key(volume, bucket, name),
+        &snapshots::info_key(&row.volume, &row.bucket, name),
     );
     apply.delete(
         tables::SNAPSHOT,
