@@ -326,9 +326,6 @@ impl Objects {
 
     /// Gives out a handle.
     pub(crate) fn open(&self, handle: Handle) -> u64 {
-        if let Handle::Reading(_, _, Some(id)) = &handle {
-            *self.opens.entry(*id).or_default() += 1;
-        }
         let number = HANDLES | self.next.fetch_add(1, Ordering::Relaxed);
         self.handles.insert(number, Arc::new(handle));
         number
@@ -357,12 +354,26 @@ impl Objects {
             return Some((handle, None));
         };
         let id = *id;
+        Some((handle, self.let_go(id).then_some(id)))
+    }
+
+    /// The object is opened, or about to be.
+    pub(crate) fn hold(&self, id: u64) {
+        *self.opens.entry(id).or_default() += 1;
+    }
+
+    /// Whether this was the last to have the object open.
+    pub(crate) fn let_go(&self, id: u64) -> bool {
         let last = self.opens.get_mut(&id).is_some_and(|mut opens| {
             *opens -= 1;
             *opens == 0
         });
-        let closed = last && self.opens.remove_if(&id, |_, opens| *opens == 0).is_some();
-        Some((handle, closed.then_some(id)))
+        last && self.opens.remove_if(&id, |_, opens| *opens == 0).is_some()
+    }
+
+    /// Whether anybody has the object open.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        self.opens.contains_key(&id)
     }
 }
 

@@ -59,7 +59,7 @@ impl Listing {
             let mut status = self.describe.inode(entry).await?;
             if in_volume && status.kind == Kind::Symlink {
                 // A bucket link is walked through.
-                status.kind = Kind::Directory;
+                (status.kind, status.length) = (Kind::Directory, 0);
             }
             page.push(status);
         }

@@ -299,6 +299,7 @@ impl Vfs {
             return Ok(self.object_opened(handle, true));
         }
         let (session, id) = (self.session().await?, place.object_id);
+        self.objects.hold(id);
         session.track_open(id);
         let number = session.id();
         let opened = self
@@ -314,7 +315,9 @@ impl Vfs {
                 Ok(self.object_opened(handle, false))
             }
             Err(error) => {
-                session.track_close(id);
+                if self.objects.let_go(id) {
+                    session.track_close(id);
+                }
                 Err(error)
             }
         }
