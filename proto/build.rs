@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "DatanodeClientProtocol.proto",
     "ScmServerProtocol.proto",
     "scm.proto",
+    "local.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,6 +13,9 @@ use ozone_security::settings::client_identity;
 
 use crate::{ClientError, Result};
 
+/// What a block may grow to, as a multiple of the size for which it is allocated.
+const GROWTH: u64 = 4;
+
 /// Addresses, identity, sizes and patience of a client.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -22,8 +25,10 @@ pub struct ClientConfig {
     pub caller: Caller,
     /// A flush of up to this many bytes rides in the OM's log.
     pub inline_limit: usize,
-    /// Bytes of a full block.
+    /// Bytes for which a block has to find room.
     pub block_size: u64,
+    /// Bytes of a full block: what is written in one go stays together, as far as this.
+    pub longest_block: u64,
     /// Most bytes in one chunk.
     pub chunk_size: usize,
     /// Bytes that one checksum covers.
@@ -67,6 +72,7 @@ impl ClientConfig {
             caller: Caller::of_process(),
             inline_limit: 16 << 10,
             block_size: 256 << 20,
+            longest_block: GROWTH * (256 << 20),
             chunk_size: 4 << 20,
             bytes_per_checksum: 16 << 10,
             write_window: 32 << 20,
@@ -92,6 +98,7 @@ impl ClientConfig {
         let om = om_nodes(config)?;
         let mut client = Self::new(om.iter().map(|node| node.address.to_string()).collect());
         client.block_size = config.get_size("ozone.scm.block.size")?;
+        client.longest_block = GROWTH.saturating_mul(client.block_size);
         client.chunk_size = as_usize(config.get_size("ozone.scm.chunk.size")?);
         let window = config.get_size("ozone.client.bytes.per.checksum")?;
         client.bytes_per_checksum = u32::try_from(window).unwrap_or(u32::MAX);

@@ -12,6 +12,7 @@ mod replace;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -89,6 +90,12 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
 
+    /// A descriptor of the file that another process can be given; none if it is no file of the
+    /// operating system.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Writes zeros over `[offset, offset + len)`, so that after a sync later writes there change
     /// nothing but data.
     fn zero(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -129,6 +136,24 @@ pub trait Disk: Send + Sync + Debug + 'static {
 
     /// Renames a file or directory, replacing a file at `to` atomically.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes `to`, which must not exist, a file with the content of `from`.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        const PIECE: usize = 1 << 20;
+        let (from, to) = (
+            self.open(from, OpenMode::Read)?,
+            self.open(to, OpenMode::CreateNew)?,
+        );
+        let (mut piece, mut at) = (vec![0; PIECE], 0);
+        loop {
+            let read = from.read_at(&mut piece, at)?;
+            if read == 0 {
+                return Ok(());
+            }
+            to.write_at(&piece[..read], at)?;
+            at += read as u64;
+        }
+    }
 
     /// Gives the file at `from` a second name.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;

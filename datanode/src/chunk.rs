@@ -138,8 +138,13 @@ impl Chunk {
             let text = format!("chunk of {} bytes came with {}", self.len, data.len());
             return Err(OpError::new(Code::InvalidWriteSize, text));
         }
-        let sums = self.crcs.chunks_exact(4);
-        for (index, (part, want)) in data.chunks(self.window as usize).zip(sums).enumerate() {
+        self.verify_windows(0, data)
+    }
+
+    /// Whether `data` is the content of the windows from `first` on.
+    pub fn verify_windows(&self, first: usize, data: &[u8]) -> OpResult<()> {
+        let sums = self.crcs.chunks_exact(4).skip(first);
+        for (index, (part, want)) in (first..).zip(data.chunks(self.window as usize).zip(sums)) {
             let have = crc32c(part).to_be_bytes();
             if have != want {
                 let at = self.offset + index as u64 * u64::from(self.window);

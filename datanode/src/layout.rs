@@ -64,6 +64,13 @@ impl VolumeLayout {
         self.tmp().join("container-copy").join(id.to_string())
     }
 
+    /// A block on its way to another file.
+    pub fn moving(&self, container: i64, local: i64) -> PathBuf {
+        self.tmp()
+            .join("moved-blocks")
+            .join(format!("{container}-{local}"))
+    }
+
     /// Containers on their way out.
     pub fn outgoing(&self, id: i64) -> PathBuf {
         self.tmp().join("deleted-containers").join(id.to_string())

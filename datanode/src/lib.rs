@@ -5,11 +5,13 @@
 //! was committed is served with its checksums, and nothing else is.
 //!
 //! Read in this order: [`container`] (what is on disk), `ops` (the commands), `pipeline` (how a
-//! commit gets to all members), `peer` (what datanodes ask one another), `heartbeat` (what SCM is
+//! commit gets to all members), `door` (files lent to clients of the same machine), `peer` (what datanodes ask one another), `heartbeat` (what SCM is
 //! told and asks for).
 
 pub mod chunk;
 pub mod container;
+mod coverage;
+mod door;
 mod error;
 mod heartbeat;
 mod identity;

@@ -23,6 +23,7 @@ use tonic::service::interceptor::InterceptedService;
 use uuid::Uuid;
 
 use crate::container::ContainerSet;
+use crate::door;
 use crate::error::StartError;
 use crate::heartbeat::{Heartbeats, Membership};
 use crate::identity;
@@ -117,6 +118,7 @@ impl DatanodeServer {
             http: http.address(),
         };
         let (client, peer) = serve(&node, listeners, &transport);
+        tokio::spawn(door::serve(node.clone()));
         let seen = membership.subscribe();
         let heartbeats = Heartbeats {
             details: details(node.uuid, &settings, &addresses),

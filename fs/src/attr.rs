@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::number;
 use crate::wire::{InodeKind, InodeRow};
 
 /// Unit of `st_blocks`, bytes.
@@ -45,6 +46,18 @@ pub struct Known {
     pub attr: Attr,
     /// How long they, and the name that they were asked for by, may be believed.
     pub valid: Duration,
+}
+
+impl Known {
+    /// The same under the number by which the kernel is to know the inode. The number that programs see is the
+    /// first one: of a second one nothing is believed, so that they ask for that.
+    pub(crate) fn under(mut self, number: u64) -> Self {
+        self.attr.ino = number;
+        if number::is_second(number) {
+            self.valid = Duration::ZERO;
+        }
+        self
+    }
 }
 
 /// When bytes were written that are not in the row.

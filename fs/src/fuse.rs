@@ -3,6 +3,7 @@
 
 mod convert;
 pub(crate) mod kernel;
+mod passing;
 mod reply;
 mod start;
 
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::errno::Result;
 use crate::fuse::convert::{file_type, node_of, time, who};
+use crate::fuse::passing::Passing;
 use crate::fuse::reply::{Refuse, xattr};
 use crate::vfs::attr::Changes;
 use crate::vfs::create::NewNode;
@@ -117,6 +119,14 @@ impl Filesystem for Fuse {
             if config.add_capabilities(flag).is_err() {
                 tracing::info!(?flag, "the kernel does without");
             }
+        }
+        if !self.vfs.passes_through()
+            || config
+                .add_capabilities(InitFlags::FUSE_PASSTHROUGH)
+                .is_err()
+            || config.set_max_stack_depth(1).is_err()
+        {
+            self.vfs.pass_nothing();
         }
         let sizes = [
             config.set_max_write(MAX_WRITE).is_ok(),
@@ -303,10 +313,14 @@ impl Filesystem for Fuse {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (vfs, who) = (self.vfs.clone(), who(req));
-        let work = async move { vfs.open(&who, ino.0, flags.0).await };
-        self.run("open", reply, work, |reply, opened| {
-            reply.opened(FileHandle(opened.handle), fopen(&opened))
-        });
+        let work = async move {
+            let opened = vfs.open(&who, ino.0, flags.0, Some(&Passing(&reply))).await;
+            match opened {
+                Ok(opened) => reply::opened(reply, &opened),
+                Err(error) => reply::refuse("open", reply, &error),
+            }
+        };
+        self.start("open", work);
     }
 
     fn create(

@@ -16,6 +16,8 @@ pub(crate) struct FileHandle {
     pub(crate) inode: Arc<Inode>,
     /// Whether it was opened for writing.
     pub(crate) writable: bool,
+    /// Whether the kernel reads through it by itself.
+    pub(crate) passed: bool,
     /// Failures of the file that this handle has told of.
     pub(crate) failures_seen: AtomicU64,
 }

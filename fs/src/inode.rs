@@ -3,6 +3,7 @@
 
 mod holding;
 mod pages;
+mod passed;
 mod table;
 
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use crate::data::FileData;
 use crate::errno::{FsError, Result};
 use crate::failures::Failures;
 use crate::leases::{Asked, Leases};
+use crate::lent::Lent;
 use crate::names::Names;
+use crate::number::Lookups;
 use crate::wire;
 
 use pages::Cached;
@@ -86,9 +89,12 @@ struct Node {
     name: Bytes,
     row: wire::InodeRow,
     /// Lookups that the kernel has not forgotten.
-    lookups: u64,
+    lookups: Lookups,
     /// Handles that programs have.
     handles: u32,
+    /// What the kernel reads by itself, and handles through which it does.
+    lent: Option<Arc<Lent>>,
+    passed: u32,
     /// Whether the namespace has been told of an open that it has not been told the end of.
     held: bool,
     /// Whether the last name is gone.
@@ -144,8 +150,10 @@ impl Inode {
             dir: place.dir.unwrap_or(ROOT_DIR),
             name: place.name,
             row,
-            lookups: 0,
+            lookups: Lookups::default(),
             handles: 0,
+            lent: None,
+            passed: 0,
             held: false,
             nameless: false,
             moved: 0,
@@ -389,7 +397,7 @@ impl Inode {
             return false;
         }
         let node = self.node.lock();
-        let known = node.lookups > 0 || node.handles > 0 || node.held || node.waiting > 0;
+        let known = node.lookups.any() || node.handles > 0 || node.held || node.waiting > 0;
         !known && self.id != ROOT
     }
 }

@@ -145,6 +145,7 @@ fn vfs_options(path: &Path, options: &MountOptions) -> VfsOptions {
         description,
         dirty_limit: options.dirty_limit,
         ttl: options.ttl,
+        pass_through: !options.verify_always,
     }
 }
 

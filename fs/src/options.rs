@@ -33,6 +33,9 @@ pub struct MountOptions {
     pub dirty_limit: usize,
     /// `read_ahead_mb=N`: how far the kernel reads ahead, MiB.
     pub read_ahead: usize,
+    /// `verify=always`: every read is verified. Otherwise (`verify=once`, the default) a file that its datanode,
+    /// on this machine, has verified as a whole is read by the kernel alone.
+    pub verify_always: bool,
 }
 
 impl Default for MountOptions {
@@ -50,6 +53,7 @@ impl Default for MountOptions {
             threads: 4,
             dirty_limit: 64 << 20,
             read_ahead: 4 << 20,
+            verify_always: false,
         }
     }
 }
@@ -84,6 +88,8 @@ impl MountOptions {
             ("threads", Some(value)) => self.threads = at_least_one(option, value)?,
             ("dirty_mb", Some(value)) => self.dirty_limit = mebibytes(option, value)?,
             ("read_ahead_mb", Some(value)) => self.read_ahead = mebibytes(option, value)?,
+            ("verify", Some("always")) => self.verify_always = true,
+            ("verify", Some("once")) => self.verify_always = false,
             (name, _) if passed_over(name) => {}
             _ => {
                 return Err(MountError::Option {
@@ -97,7 +103,7 @@ impl MountOptions {
 }
 
 const KNOWN: &str = "ro, rw, exec, noexec, suid, nosuid, dev, nodev, allow_other, noallow_other, nonempty, \
-                     ttl_ms=N, threads=N, dirty_mb=N or read_ahead_mb=N";
+                     ttl_ms=N, threads=N, dirty_mb=N, read_ahead_mb=N, verify=always or verify=once";
 
 /// Options for others than the filesystem, and those that every mount of this kind has.
 fn passed_over(name: &str) -> bool {
@@ -192,6 +198,7 @@ mod tests {
             "threads=0",
             "dirty_mb=-1",
             "ro=1",
+            "verify=never",
         ] {
             let error = MountOptions::default().apply(list).unwrap_err().to_string();
             assert!(error.contains(list), "{list}: {error}");

@@ -167,11 +167,11 @@ impl Blocks {
         }
     }
 
-    /// Blocks to write, with tokens to do so.
+    /// Blocks to write, with tokens to do so: room for `size` bytes of each, which may become `longest`.
     pub async fn allocate(
         &self,
         count: u32,
-        size: u64,
+        (size, longest): (u64, u64),
         replication: Replication,
         exclude: Option<ExcludeListProto>,
     ) -> Result<Vec<BlockLocation>> {
@@ -201,7 +201,7 @@ impl Blocks {
             };
             let (container, local) = (id.container_id as u64, id.local_id as u64);
             self.remember(container, pipeline.clone());
-            let token = self.tokens.write(container, local, size)?;
+            let token = self.tokens.write(container, local, longest.max(size))?;
             blocks.push(BlockLocation {
                 container,
                 local,

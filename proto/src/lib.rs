@@ -27,6 +27,9 @@ mod generated {
         }
     }
     pub mod ozone {
+        pub mod local {
+            tonic::include_proto!("ozone.local");
+        }
         pub mod namespace {
             tonic::include_proto!("ozone.namespace");
         }
@@ -42,6 +45,8 @@ pub mod place;
 pub use generated::hadoop::hdds;
 /// Client to OM (`hadoop.ozone`).
 pub use generated::hadoop::ozone as om;
+/// Client to the datanode of its machine.
+pub use generated::ozone::local;
 /// The OM's table rows and POSIX operations.
 pub use generated::ozone::namespace;
 /// SCM with datanodes and OM.

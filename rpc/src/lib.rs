@@ -6,11 +6,13 @@
 //! * [`channel`] keeps one channel per address.
 //! * [`failover`] finds the leader among several servers and retries within a deadline.
 //! * [`trust`] says in words when two ends do not trust each other.
+//! * [`local`] hands open files to clients of the same machine.
 //! * [`call`] numbers calls, so that a retry can be told from a new call.
 
 pub mod call;
 pub mod channel;
 pub mod failover;
+pub mod local;
 pub mod server;
 mod stream;
 pub mod trust;

@@ -8,6 +8,7 @@ mod avoid;
 mod block;
 mod extent_map;
 mod gather;
+mod lent;
 mod node;
 mod overlay;
 mod place;
@@ -27,8 +28,10 @@ use crate::config::ClientConfig;
 use crate::namespace::Namespace;
 use crate::session::Session;
 use avoid::Avoid;
+use lent::Doors;
 use node::Datanodes;
 
+pub use lent::{LENT_FROM, LentFile};
 pub use reader::FileReader;
 pub use writer::FileWriter;
 
@@ -43,6 +46,7 @@ const READ_AHEAD_KIB: usize = 256 << 10;
 pub(crate) struct DataEnv {
     config: ClientConfig,
     nodes: Datanodes,
+    doors: Doors,
     avoid: Avoid,
     ahead_budget: Arc<Semaphore>,
 }
@@ -58,6 +62,7 @@ impl Data {
     pub(crate) fn new(namespace: Namespace, config: ClientConfig, channels: Arc<Channels>) -> Self {
         let env = DataEnv {
             nodes: Datanodes::new(channels),
+            doors: Doors::default(),
             avoid: Avoid::new(config.avoid_failed_for),
             ahead_budget: Arc::new(Semaphore::new(READ_AHEAD_KIB)),
             config,

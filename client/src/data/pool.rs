@@ -186,6 +186,7 @@ impl BlockPool {
             session: self.session,
             count: *batch,
             size: self.env.config.block_size,
+            longest: self.env.config.longest_block,
             exclude: self.env.avoid.list(),
             replication: self.key.replication,
             allocated: Vec::new(),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::DataEnv;
 use super::ahead::{self, Ahead, Part};
-use super::extent_map::{ExtentMap, Piece};
+use super::extent_map::{BlockRange, ExtentMap, Piece};
 use super::gather::join;
 use super::replica;
 use crate::namespace::{Namespace, place_of};
@@ -172,6 +172,20 @@ impl FileReader {
     /// Forgets what is known of the content.
     pub fn invalidate(&self) {
         self.shared.forget(&mut self.shared.state.lock());
+    }
+
+    /// The block that is the whole file, if one is.
+    pub(super) async fn whole_block(&self) -> Result<Option<BlockRange>> {
+        let size = self.shared.known_size().await?;
+        let mut pieces = self.shared.pieces(0..size).await?;
+        Ok(match (pieces.pop(), pieces.is_empty()) {
+            (Some(Piece::Block(range)), true) if range.offset == 0 => Some(range),
+            _ => None,
+        })
+    }
+
+    pub(super) fn env(&self) -> &Arc<DataEnv> {
+        &self.shared.env
     }
 
     async fn part(&self, part: Part) -> Result<Vec<Bytes>> {

@@ -60,7 +60,7 @@ pub(super) async fn fetch(env: &DataEnv, range: &BlockRange) -> Result<Vec<Bytes
 }
 
 /// Replicas in the order in which to ask them: spread over blocks, failed ones last.
-fn order<'a>(env: &DataEnv, range: &'a BlockRange) -> Vec<&'a Member> {
+pub(super) fn order<'a>(env: &DataEnv, range: &'a BlockRange) -> Vec<&'a Member> {
     let members = &range.place.members;
     let first = (range.place.local % members.len() as u64) as usize;
     let mut order: Vec<_> = members[first..].iter().chain(&members[..first]).collect();

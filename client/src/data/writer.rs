@@ -118,7 +118,7 @@ impl FileWriter {
     }
 
     fn chunk_max(&self) -> usize {
-        let block = usize::try_from(self.env.config.block_size).unwrap_or(usize::MAX);
+        let block = usize::try_from(self.env.config.longest_block).unwrap_or(usize::MAX);
         self.env.config.chunk_size.min(block).max(1)
     }
 

@@ -49,7 +49,7 @@ async fn an_empty_key_is_a_key() {
 
 #[tokio::test]
 async fn a_large_key_goes_through_blocks() {
-    let cluster = Cluster::with(&[3], |config| config.block_size = 4 * MIB).await;
+    let cluster = Cluster::with(&[3], |config| config.longest_block = 4 * MIB).await;
     let content = data(9 * MIB + 17);
     put(&cluster, Cursor::new(content.clone())).await.unwrap();
     assert_eq!(cluster.om.count(Type::CommitKey), 1);

@@ -138,7 +138,7 @@ async fn the_map_is_asked_for_once_for_each_version_of_the_content() {
 
 #[tokio::test]
 async fn sequential_and_random_reads_give_the_same_bytes() {
-    let cluster = Cluster::with(&[3], |config| config.block_size = 5 * MIB).await;
+    let cluster = Cluster::with(&[3], |config| config.longest_block = 5 * MIB).await;
     let content = data(24 * MIB);
     cluster.store(&content).await;
     let reader = cluster.reader();
@@ -178,7 +178,7 @@ async fn reads_at_the_same_time_do_not_mix() {
 
 #[tokio::test]
 async fn a_block_that_nobody_holds_fails_the_reads_of_its_bytes_and_no_others() {
-    let cluster = Cluster::with(&[1], |config| config.block_size = MIB).await;
+    let cluster = Cluster::with(&[1], |config| config.longest_block = MIB).await;
     let content = data(3 * MIB);
     cluster.store(&content).await;
     let lost = match &cluster.om.file.lock().extents[1].source {

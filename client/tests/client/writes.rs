@@ -62,7 +62,7 @@ async fn large_writes_are_cut_at_the_chunk_size() {
 
 #[tokio::test]
 async fn full_blocks_are_followed_by_new_ones() {
-    let cluster = Cluster::with(&[3], |config| config.block_size = 3 * MIB).await;
+    let cluster = Cluster::with(&[3], |config| config.longest_block = 3 * MIB).await;
     let content = data(10 * MIB);
     cluster.store(&content).await;
     let extents = cluster.om.file.lock().extents.clone();
@@ -115,7 +115,7 @@ async fn writing_goes_on_in_the_same_block_after_a_flush() {
 
 #[tokio::test]
 async fn the_last_write_to_a_byte_wins() {
-    let cluster = Cluster::with(&[1], |config| config.block_size = MIB).await;
+    let cluster = Cluster::with(&[1], |config| config.longest_block = MIB).await;
     let mut writer = cluster.writer().await;
     let mut want = data(3 * MIB).to_vec();
     writer.write(0, Bytes::from(want.clone())).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
 }
 
 fn info(meta: &fs::Metadata) -> FileInfo {
@@ -92,6 +97,12 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // In the kernel, and without copying where the filesystem can share.
+        let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
+        io::copy(&mut from, &mut to).map(drop)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

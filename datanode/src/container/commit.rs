@@ -1,5 +1,6 @@
 //! Writing bytes, proving that they are here, and making them exist.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ impl Container {
             );
             return Err(OpError::new(Code::ChunkFileInconsistency, text));
         }
-        let block = self.open_for_write(local)?;
+        let block = self.open_unlent(local)?;
         block.write(chunk, data).map_err(|failure| match failure {
             WriteFailure::Io(error) => self.io_failed("write to block in", &error),
             WriteFailure::Misplaced(why) => OpError::new(
@@ -78,8 +79,33 @@ impl Container {
         })
     }
 
+    /// Opens a block that no borrower reads.
+    fn open_unlent(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
+        let mut open = self.open.lock();
+        if self.loans.forbid_writing(local) {
+            return Err(self.lent(local));
+        }
+        self.opened(&mut open, local)
+    }
+
     pub(super) fn open_for_write(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
         let mut open = self.open.lock();
+        if self.loans.is_moving(local) {
+            return Err(self.lent(local));
+        }
+        self.opened(&mut open, local)
+    }
+
+    fn lent(&self, local: i64) -> OpError {
+        let text = format!("block {}/{local} is lent: write to another one", self.id);
+        OpError::new(Code::ContainerNotOpen, text)
+    }
+
+    fn opened(
+        &self,
+        open: &mut HashMap<i64, Arc<OpenBlock>>,
+        local: i64,
+    ) -> OpResult<Arc<OpenBlock>> {
         if let Some(block) = open.get(&local) {
             return Ok(block.clone());
         }

@@ -37,6 +37,7 @@ impl Container {
         for local in locals {
             open.remove(local);
             missing.remove(local);
+            self.loans.doubt(*local);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ozone_common::disk::{Disk, DiskFile, OpenMode};
@@ -15,6 +15,12 @@ pub trait ContainerLayout: Send + Sync + Debug {
 
     /// Opens the bytes of a block for reading; none if there are none.
     fn open_block(&self, local: i64) -> io::Result<Option<Arc<dyn DiskFile>>>;
+
+    /// Makes `to`, which must not exist, a copy of the bytes of a block.
+    fn copy_block(&self, local: i64, to: &Path) -> io::Result<()>;
+
+    /// Puts the file `from`, of the same filesystem, in the place of the bytes of a block.
+    fn replace_block(&self, local: i64, from: &Path) -> io::Result<()>;
 
     /// Blocks created so far are found again after a power cut when this returns.
     fn sync_names(&self) -> io::Result<()>;
@@ -67,6 +73,14 @@ impl ContainerLayout for FilePerBlock {
 
     fn open_block(&self, local: i64) -> io::Result<Option<Arc<dyn DiskFile>>> {
         none_if_missing(self.disk.open(&self.path(local), OpenMode::Read))
+    }
+
+    fn copy_block(&self, local: i64, to: &Path) -> io::Result<()> {
+        self.disk.copy(&self.path(local), to)
+    }
+
+    fn replace_block(&self, local: i64, from: &Path) -> io::Result<()> {
+        self.disk.rename(from, &self.path(local))
     }
 
     fn sync_names(&self) -> io::Result<()> {

@@ -7,6 +7,7 @@ use ozone_common::disk::create_dir_durably;
 use ozone_proto::hdds::datanode::Result as Code;
 use parking_lot::Mutex;
 
+use super::loan::Loans;
 use super::{Container, Descriptor, FILE_PER_BLOCK, FilePerBlock, State};
 use crate::error::{OpError, OpResult};
 use crate::layout::{chunks_dir, descriptor_path};
@@ -80,6 +81,7 @@ impl Container {
             counters: Mutex::new(counters),
             open: Mutex::default(),
             missing: Mutex::default(),
+            loans: Loans::default(),
         }
     }
 

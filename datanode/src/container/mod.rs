@@ -11,6 +11,7 @@ mod incoming;
 mod layout;
 mod lifecycle;
 mod load;
+mod loan;
 mod open_block;
 mod read;
 mod repair;
@@ -30,6 +31,7 @@ pub use incoming::Incoming;
 pub use layout::{ContainerLayout, FilePerBlock, SharedSync};
 pub use lifecycle::NewContainer;
 pub use load::load_volume;
+pub use loan::Wanted;
 pub use open_block::OpenBlock;
 pub use read::{Piece, ReadPlan};
 pub use set::ContainerSet;
@@ -37,6 +39,7 @@ pub use set::ContainerSet;
 use crate::error::{OpError, OpResult};
 use crate::rows::{BlockDb, BlockRow, Counters};
 use crate::volume::Volume;
+use loan::Loans;
 
 /// What may be done with a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,8 @@ pub struct Container {
     open: Mutex<HashMap<i64, Arc<OpenBlock>>>,
     /// Committed blocks that lack bytes here, and from where on.
     missing: Mutex<HashMap<i64, u64>>,
+    /// Blocks that clients of this machine read by themselves. Locked after `open`.
+    loans: Loans,
 }
 
 impl Container {
@@ -222,5 +227,7 @@ impl Container {
     }
 }
 
+#[cfg(test)]
+mod loan_test;
 #[cfg(test)]
 mod tests;

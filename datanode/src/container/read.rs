@@ -1,12 +1,10 @@
 //! Reading what is committed: nothing else exists.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use ozone_common::disk::DiskFile;
 use ozone_proto::hdds::datanode::{ChecksumData, Result as Code};
 
 use super::Container;
+use super::loan::Stored;
 use crate::chunk::Chunk;
 use crate::error::{OpError, OpResult};
 use crate::rows::BlockRow;
@@ -22,7 +20,8 @@ struct Run {
 /// What must be read to answer for a range.
 #[derive(Debug)]
 pub struct ReadPlan {
-    file: Option<Arc<dyn DiskFile>>,
+    file: Option<Stored>,
+    local: i64,
     runs: Vec<Run>,
 }
 
@@ -103,6 +102,7 @@ impl Container {
         if offset == end {
             return Ok(ReadPlan {
                 file: None,
+                local,
                 runs: Vec::new(),
             });
         }
@@ -119,13 +119,12 @@ impl Container {
             let text = format!("block {}/{local}: no chunk holds byte {at}", self.id);
             return Err(OpError::new(Code::UnableToFindChunk, text));
         }
-        let file = self.layout.open_block(local);
-        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
+        let file = self.open_stored(local)?;
         if file.is_none() {
             let text = format!("block {}/{local} has no file", self.id);
             return Err(OpError::new(Code::UnableToFindChunk, text));
         }
-        Ok(ReadPlan { file, runs })
+        Ok(ReadPlan { file, local, runs })
     }
 }
 
@@ -164,8 +163,8 @@ impl ReadPlan {
         self.runs.get(index).map(|run| &run.chunk)
     }
 
-    /// Reads one piece. What the disk has lost is an error, never zeros.
-    pub fn read(&self, index: usize) -> OpResult<Piece> {
+    /// Reads one piece from the container that made the plan. What the disk has lost or changed is an error.
+    pub fn read(&self, container: &Container, index: usize) -> OpResult<Piece> {
         let (Some(run), Some(file)) = (self.runs.get(index), &self.file) else {
             return Err(OpError::internal(format!("read plan has no piece {index}")));
         };
@@ -177,6 +176,8 @@ impl ReadPlan {
             let text = format!("bytes {offset} to {end} of the block cannot be read: {error}");
             OpError::new(Code::UnableToFindChunk, text)
         })?;
+        run.chunk.verify_windows(run.first, &data)?;
+        container.note_verified(self.local, offset..end);
         let checksums = run.chunk.checksums(run.first, run.end);
         Ok(Piece {
             offset,
@@ -191,9 +192,7 @@ impl Container {
     /// checksums.
     pub fn raw_bytes(&self, local: i64, offset: u64, len: u64) -> OpResult<Vec<u8>> {
         self.volume.check_alive()?;
-        let file = self.layout.open_block(local);
-        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
-        let Some(file) = file else {
+        let Some(file) = self.open_stored(local)? else {
             let text = format!("block {}/{local} has no file", self.id);
             return Err(OpError::new(Code::NoSuchBlock, text));
         };

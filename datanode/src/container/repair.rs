@@ -66,11 +66,12 @@ impl Container {
     /// Verifies a stored chunk. A damaged one counts as lacking from then on: it is no longer
     /// served, and fetched anew. False when it is damaged.
     pub fn check_chunk(&self, local: i64, chunk: &Chunk) -> OpResult<bool> {
-        let file = self.layout.open_block(local);
-        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
-        let why = match file {
+        let why = match self.open_stored(local)? {
             Some(file) => match self.verify_stored(&*file, chunk)? {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.note_verified(local, chunk.offset..chunk.end());
+                    return Ok(true);
+                }
                 Err(why) => why,
             },
             None => "its file is gone".to_owned(),
@@ -80,6 +81,7 @@ impl Container {
             return Ok(true); // deleted meanwhile
         }
         tracing::error!(block = %format!("{}/{local}", self.id), why, "stored data is damaged");
+        self.loans.doubt(local);
         let from = {
             let mut missing = self.missing.lock();
             let from = missing.entry(local).or_insert(chunk.offset);

@@ -11,7 +11,7 @@ use crate::volume::VolumeSet;
 use crate::volume::tests::open_on;
 
 /// A volume that can be opened again as after a crash.
-struct Bed {
+pub(super) struct Bed {
     dir: tempfile::TempDir,
     disk: Arc<dyn Disk>,
     volumes: Option<VolumeSet>,
@@ -31,7 +31,7 @@ impl Bed {
         bed
     }
 
-    fn real() -> Self {
+    pub(super) fn real() -> Self {
         Self::new(Arc::new(RealDisk))
     }
 
@@ -48,7 +48,7 @@ impl Bed {
     }
 
     /// Everything in memory is gone.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.crash(|| {});
     }
 
@@ -59,7 +59,7 @@ impl Bed {
         self.open();
     }
 
-    fn container(&self) -> Arc<Container> {
+    pub(super) fn container(&self) -> Arc<Container> {
         let new = NewContainer {
             id: 1,
             pipeline_id: "p".into(),
@@ -73,7 +73,7 @@ impl Bed {
     }
 }
 
-fn data(len: usize, seed: usize) -> Vec<u8> {
+pub(super) fn data(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 + seed * 7) as u8).collect()
 }
 
@@ -96,19 +96,23 @@ fn claim(chunk: &Chunk) -> Claim {
 }
 
 /// Writes and commits one chunk.
-fn put(container: &Container, local: i64, bcsid: u64, offset: u64, bytes: &[u8]) {
+pub(super) fn put(container: &Container, local: i64, bcsid: u64, offset: u64, bytes: &[u8]) {
     let chunk = chunk_of(offset, bytes);
     container.write_chunk(local, &chunk, bytes).unwrap();
     let done = container.commit(&commit(local, bcsid, &[chunk])).unwrap();
     assert!(!done.lacking);
 }
 
-fn read(container: &Container, local: i64, range: (u64, Option<u64>)) -> OpResult<Vec<u8>> {
+pub(super) fn read(
+    container: &Container,
+    local: i64,
+    range: (u64, Option<u64>),
+) -> OpResult<Vec<u8>> {
     let row = container.readable_block(local, 0)?;
     let plan = container.plan_read(local, row, range, 4096)?;
     let mut out = Vec::new();
     for index in 0..plan.len() {
-        let piece = plan.read(index)?;
+        let piece = plan.read(container, index)?;
         assert_eq!(
             piece.data.len().div_ceil(1024),
             piece.checksums.checksums.len()

@@ -62,7 +62,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn piece(&self, index: usize) -> OpResult<Piece> {
         let plan = self.plan.clone();
-        let read = on_container(&self.container, Lane::Read, move |_| plan.read(index)).await;
+        let read = on_container(&self.container, Lane::Read, move |container| {
+            plan.read(container, index)
+        })
+        .await;
         match &read {
             Ok(piece) => {
                 metrics::counter!("datanode_read_bytes_total").increment(piece.data.len() as u64);

@@ -40,7 +40,7 @@ fn read(container: &Container, local: i64, bcsid: u64, range: (u64, u64)) -> OpR
     let mut whole = BytesMut::new();
     let mut from = offset;
     for index in 0..plan.len() {
-        let piece = plan.read(index)?;
+        let piece = plan.read(container, index)?;
         let skip = usize::try_from(from - piece.offset).unwrap_or(usize::MAX);
         whole.extend_from_slice(piece.data.get(skip..).unwrap_or_default());
         from = piece.offset + piece.data.len() as u64;

@@ -5,15 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 
 use bytes::Bytes;
 use fuser::{
-    Errno, FileHandle, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr,
+    BackingId, Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use nix::libc;
 
 use crate::attr::Known;
 use crate::errno::FsError;
 use crate::fuse::convert::{file_attr, nothing};
+use crate::number;
 use crate::vfs::dir::DirEntry;
 use crate::vfs::lookup::Looked;
 use crate::vfs::open::Opened;
@@ -82,6 +83,16 @@ pub(super) fn attr(reply: ReplyAttr, known: Known) {
     reply.attr(&known.valid, &file_attr(&known.attr));
 }
 
+/// Answers an open. What the kernel reads by itself, it keeps no pages of.
+pub(super) fn opened(reply: ReplyOpen, opened: &Opened) {
+    let handle = FileHandle(opened.handle);
+    let passed = opened.lent.as_ref();
+    match passed.and_then(|lent| lent.registration().downcast_ref::<BackingId>()) {
+        Some(id) => reply.opened_passthrough(handle, FopenFlags::empty(), id),
+        None => reply.opened(handle, super::fopen(opened)),
+    }
+}
+
 pub(super) fn created(reply: ReplyCreate, (known, opened): (Known, Opened)) {
     reply.created(
         &known.valid,
@@ -94,7 +105,8 @@ pub(super) fn created(reply: ReplyCreate, (known, opened): (Known, Opened)) {
 
 /// Adds a name to a listing; true when there was no room for it.
 pub(super) fn add(reply: &mut ReplyDirectoryPlus, entry: &DirEntry<'_>) -> bool {
-    let (ino, name) = (INodeNo(entry.attr.ino), OsStr::from_bytes(entry.name));
+    let ino = INodeNo(number::first(entry.attr.ino));
+    let name = OsStr::from_bytes(entry.name);
     let attr = file_attr(&entry.attr);
     reply.add(ino, entry.next, name, &entry.valid, &attr, GENERATION)
 }

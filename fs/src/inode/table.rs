@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use super::{Inode, ROOT, ROOT_DIR};
 use crate::errno::{FsError, Result};
 use crate::leases::{Asked, Leases};
+use crate::number;
 use crate::past;
 use crate::wire;
 
@@ -53,9 +54,11 @@ impl InodeTable {
         self.peek(ino).ok_or_else(|| missing.into())
     }
 
-    /// The inode with that number, if it is known.
+    /// The inode with that number, the first or the second, if it is known.
     pub(crate) fn peek(&self, ino: u64) -> Option<Arc<Inode>> {
-        self.inodes.get(&ino).map(|found| found.value().clone())
+        self.inodes
+            .get(&number::first(ino))
+            .map(|found| found.value().clone())
     }
 
     /// Now, to note before a question to the namespace.
@@ -74,8 +77,8 @@ impl InodeTable {
     }
 
     /// Takes an inode in answer to a question that was `asked` then, and counts one lookup by the
-    /// kernel.
-    pub(crate) fn remember(&self, found: wire::Inode, asked: Asked) -> Result<Arc<Inode>> {
+    /// kernel, under the number that comes with it.
+    pub(crate) fn remember(&self, found: wire::Inode, asked: Asked) -> Result<(Arc<Inode>, u64)> {
         let (Some(place), Some(row), leased) = (found.r#ref, found.row, found.leased) else {
             return Err(FsError::from(Errno::EPROTO));
         };
@@ -84,14 +87,14 @@ impl InodeTable {
             Entry::Vacant(vacant) => {
                 let inode = Arc::new(Inode::new(place, row, self.leases.clone()));
                 let mut node = inode.node.lock();
-                node.lookups = 1;
+                let number = node.look(id);
                 node.believe(
                     leased && self.strange.load(Ordering::Acquire) <= asked.epoch,
                     asked,
                 );
                 drop(node);
                 vacant.insert(inode.clone());
-                Ok(inode)
+                Ok((inode, number))
             }
             Entry::Occupied(known) => {
                 let inode = known.get().clone();
@@ -103,37 +106,37 @@ impl InodeTable {
                 };
                 inode.heard(heard, asked);
                 let mut node = inode.node.lock();
-                node.lookups += 1;
+                let number = node.look(id);
                 if node.moved <= asked.epoch && id != ROOT {
                     node.dir = place.dir.unwrap_or(ROOT_DIR);
                     node.name = place.name;
                     node.nameless = false;
                 }
                 drop(node);
-                Ok(inode)
+                Ok((inode, number))
             }
         }
     }
 
     /// Counts one more lookup by the kernel of an inode that is known and believed.
-    pub(crate) fn look_again(&self, ino: u64) -> Option<Arc<Inode>> {
+    pub(crate) fn look_again(&self, ino: u64) -> Option<(Arc<Inode>, u64)> {
         let entry = self.inodes.get(&ino)?;
         let inode = entry.value().clone();
         if !inode.believed() {
             return None;
         }
         // The entry is held: it cannot be forgotten in between.
-        inode.node.lock().lookups += 1;
-        Some(inode)
+        let number = inode.node.lock().look(ino);
+        Some((inode, number))
     }
 
     /// The kernel forgets `count` lookups.
     pub(crate) fn forget(&self, ino: u64, count: u64) {
         if let Some(inode) = self.peek(ino) {
             let mut node = inode.node.lock();
-            node.lookups = node.lookups.saturating_sub(count);
+            node.lookups.forget(ino, count);
         }
-        self.drop_unused(ino);
+        self.drop_unused(number::first(ino));
     }
 
     /// Forgets the inode if neither the kernel nor a handle knows it.

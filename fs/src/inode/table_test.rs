@@ -25,6 +25,10 @@ fn table() -> InodeTable {
     InodeTable::new(root, Arc::new(leases))
 }
 
+fn remember(table: &InodeTable, found: wire::Inode, asked: Asked) -> Arc<Inode> {
+    table.remember(found, asked).unwrap().0
+}
+
 fn inode(name: &'static str, id: u64, update_id: u64) -> wire::Inode {
     let place = wire::InodeRef {
         dir: Some(BUCKET),
@@ -102,14 +106,14 @@ fn an_inode_lives_as_long_as_the_kernel_or_a_handle_knows_it() {
 #[test]
 fn what_is_sent_again_takes_back_no_open() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     known.begin();
     known.add_handle();
     assert!(known.born(), "open while it is sent");
     known.drop_handle();
     assert!(known.born() && known.to_release());
 
-    let closed = table.remember(inode("b", 8, 1), table.asked()).unwrap();
+    let closed = remember(&table, inode("b", 8, 1), table.asked());
     closed.begin();
     closed.add_handle();
     closed.drop_handle();
@@ -119,7 +123,7 @@ fn what_is_sent_again_takes_back_no_open() {
 #[test]
 fn a_commit_that_follows_the_end_of_leases_keeps_no_pages() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     known.cache(10);
     let asked = table.asked();
     known.keep_cached(asked, Some(11));
@@ -137,7 +141,7 @@ fn a_commit_that_follows_the_end_of_leases_keeps_no_pages() {
 #[test]
 fn a_name_may_be_that_of_a_file_which_was_last_seen_there_or_has_others() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     assert!(known.may_be_at(&BUCKET, b"a") && !known.may_be_at(&BUCKET, b"b"));
     assert!(!known.may_be_at(&ROOT_DIR, b"a"));
     known.change_first(|row| row.nlink = 2);
@@ -154,7 +158,7 @@ fn the_root_is_never_forgotten() {
 #[test]
 fn an_answer_older_than_a_rename_does_not_move_the_inode_back() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     let asked = table.asked();
     table.moved(7, BUCKET, Bytes::from_static(b"b"));
     table.remember(inode("a", 7, 1), asked).unwrap();
@@ -166,7 +170,7 @@ fn an_answer_older_than_a_rename_does_not_move_the_inode_back() {
 #[test]
 fn an_older_row_does_not_replace_a_newer_one() {
     let table = table();
-    let known = table.remember(inode("a", 7, 5), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 5), table.asked());
     let row = |update_id, size| wire::Inode {
         row: Some(wire::InodeRow {
             update_id,
@@ -184,7 +188,7 @@ fn an_older_row_does_not_replace_a_newer_one() {
 #[test]
 fn an_answer_from_before_a_change_does_not_undo_it() {
     let table = table();
-    let known = table.remember(inode("a", 7, 5), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 5), table.asked());
     let row = |update_id, size| wire::Inode {
         row: Some(wire::InodeRow {
             update_id,
@@ -204,7 +208,7 @@ fn an_answer_from_before_a_change_does_not_undo_it() {
 #[test]
 fn the_last_name_gone_shows_no_links() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     table.lost_name(7, Some(1));
     assert!(!known.nameless());
     table.lost_name(7, None);
@@ -216,7 +220,7 @@ fn the_last_name_gone_shows_no_links() {
 #[test]
 fn pages_are_kept_only_while_the_extents_are_the_same() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     assert!(!known.cache(10));
     assert!(known.cache(10));
     assert!(!known.cache(11));
@@ -228,7 +232,7 @@ fn pages_are_kept_only_while_the_extents_are_the_same() {
 fn a_leased_row_is_believed_until_somebody_changes_it() {
     let table = table();
     let asked = table.asked();
-    let known = table.remember(inode("a", 7, 1), asked).unwrap();
+    let known = remember(&table, inode("a", 7, 1), asked);
     assert!(known.believed());
     assert!(table.look_again(7).is_some());
     table.doubt(7);
@@ -245,13 +249,13 @@ fn an_inode_that_comes_in_after_a_change_it_does_not_tell_of_is_not_believed() {
     let table = table();
     let asked = table.asked();
     table.doubt(7);
-    assert!(!table.remember(inode("a", 7, 1), asked).unwrap().believed());
+    assert!(!remember(&table, inode("a", 7, 1), asked).believed());
 }
 
 #[test]
 fn own_changes_whose_result_was_not_told_are_asked_for() {
     let table = table();
-    let known = table.remember(inode("a", 7, 1), table.asked()).unwrap();
+    let known = remember(&table, inode("a", 7, 1), table.asked());
     table.moved(7, BUCKET, Bytes::from_static(b"b"));
     assert!(!known.believed());
 }
@@ -259,7 +263,7 @@ fn own_changes_whose_result_was_not_told_are_asked_for() {
 #[test]
 fn a_change_made_in_memory_is_not_undone_by_an_answer_that_does_not_tell_of_it() {
     let table = table();
-    let known = table.remember(inode("f", 7, 5), table.asked()).unwrap();
+    let known = remember(&table, inode("f", 7, 5), table.asked());
     known.change_first(|row| row.mode = 0o600);
     let asked = known.asked();
     known.heard(inode("f", 7, 6), asked);
@@ -275,7 +279,7 @@ fn a_change_made_in_memory_is_not_undone_by_an_answer_that_does_not_tell_of_it()
 #[test]
 fn the_answer_to_a_commit_shows_its_content_though_another_change_waits() {
     let table = table();
-    let known = table.remember(inode("f", 7, 5), table.asked()).unwrap();
+    let known = remember(&table, inode("f", 7, 5), table.asked());
     known.change_first(|_| ());
     known.change_first(|row| row.mode = 0o600);
     let mut committed = inode("f", 7, 6);
@@ -287,7 +291,7 @@ fn the_answer_to_a_commit_shows_its_content_though_another_change_waits() {
 #[test]
 fn an_inode_that_waits_is_kept_though_the_kernel_forgets_it() {
     let table = table();
-    let made = table.remember(inode("f", 7, 0), table.asked()).unwrap();
+    let made = remember(&table, inode("f", 7, 0), table.asked());
     made.begin();
     assert!(made.unborn());
     table.forget(7, 1);

@@ -66,7 +66,14 @@ impl Vfs {
             // What is pending would be committed later, and win.
             self.write_out(&inode).await;
         }
+        let resized = changes.size.is_some();
+        if resized {
+            self.about_to_change(&inode).await;
+        }
         self.apply(who, &inode, request).await?;
+        if resized {
+            self.follow(&inode).await;
+        }
         Ok(self.known(&inode))
     }
 

@@ -130,17 +130,17 @@ impl Vfs {
         let known = self.looked(&parent, name, made.inode.unwrap_or_default(), asked)?;
         let inode = self.inodes.get(known.attr.ino)?;
         let opened = if made.existed {
-            self.open_existing(who, &inode, flags).await
+            self.open_existing(who, &inode, known.attr.ino, flags).await
         } else {
             Ok(self.opened_new(&session, &inode, flags))
         };
         match opened {
             // Opening it may have cut it.
-            Ok(opened) if made.existed => Ok((self.known(&inode), opened)),
+            Ok(opened) if made.existed => Ok((self.known(&inode).under(known.attr.ino), opened)),
             Ok(opened) => Ok((known, opened)),
             Err(error) => {
                 // The kernel never hears of this lookup.
-                self.inodes.forget(inode.id, 1);
+                self.inodes.forget(known.attr.ino, 1);
                 Err(error)
             }
         }
@@ -152,6 +152,7 @@ impl Vfs {
         self: &Arc<Self>,
         who: &Who,
         inode: &Arc<Inode>,
+        ino: u64,
         flags: i32,
     ) -> Result<Opened> {
         let (wanted, row) = (wanted_access(flags), inode.with_row(Clone::clone));
@@ -160,7 +161,7 @@ impl Vfs {
         {
             return Err(Errno::EACCES.into());
         }
-        let opened = self.open(who, inode.id, flags).await?;
+        let opened = self.open(who, ino, flags, None).await?;
         if flags & libc::O_TRUNC != 0 {
             let cut = Changes {
                 size: Some(0),

@@ -205,7 +205,7 @@ impl Vfs {
             valid,
         });
         if full && asked.is_some() {
-            self.inodes.forget(place.object_id, 1);
+            self.inodes.forget(attr.ino, 1);
         }
         Ok(full)
     }

@@ -214,6 +214,8 @@ impl Vfs {
             let version = found.row.as_ref().map(|row| row.data_version);
             // Sent late, it may have come after somebody else's change.
             inode.keep_cached(asked, cached.and(version));
+            self.shown(inode, cached.filter(|_| version == inode.cached()))
+                .await;
             return Ok(());
         }
         change.expected_data_version = cached;
@@ -232,6 +234,7 @@ impl Vfs {
         } else {
             None
         });
+        self.shown(inode, cached.filter(|_| !foreign)).await;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::leases::Asked;
+use crate::number;
 use crate::vfs::Vfs;
 use crate::wire::{self, Change, RenewLeasesResponse};
 
@@ -110,7 +111,13 @@ impl Vfs {
         if let Some(kernel) = self.kernel.get().cloned() {
             let changes = news.changes.iter().filter(|change| !change.recall);
             let changes: Vec<Change> = changes.cloned().collect();
-            let forgetting = tokio::task::spawn_blocking(move || forget(&*kernel, &changes));
+            let with_second = |id: &u64| self.inodes.peek(*id).is_some_and(|i| i.has_second());
+            let changed = changes.iter().map(|change| change.object_id);
+            let seconds: Vec<u64> = changed.filter(with_second).map(number::second).collect();
+            let forgetting = tokio::task::spawn_blocking(move || {
+                forget(&*kernel, &changes);
+                seconds.iter().for_each(|ino| kernel.forget_inode(*ino));
+            });
             self.unless_in_use(forgetting, &directories).await;
         }
         let gone = news.changes.iter().filter(|change| change.gone);
@@ -236,6 +243,8 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
             Ok(news) => {
                 vfs.hear(&news, &session, seen).await;
                 vfs.leases.renewed(sent + lifetime(&news));
+                let renew = || vfs.renew_unheard(&session, seen);
+                with_renewals(&*vfs.clock, vfs.follow_all(), renew).await;
                 if !news.everything && vfs.session_as_it_is().id() == of {
                     vfs.backlog.hold(&news.exclusive);
                 }

@@ -75,8 +75,8 @@ impl Vfs {
         let belief = parent.names().lock().find(name, &self.leases);
         match belief {
             Belief::Inode(id) => {
-                let inode = self.inodes.look_again(id)?;
-                Some(Looked::Inode(self.known(&inode)))
+                let (inode, number) = self.inodes.look_again(id)?;
+                Some(Looked::Inode(self.known(&inode).under(number)))
             }
             Belief::Nothing => Some(Looked::Nothing(self.valid(true))),
             Belief::Unknown => None,
@@ -92,8 +92,8 @@ impl Vfs {
         asked: Asked,
     ) -> Result<Known> {
         let leased = found.leased;
-        let inode = self.inodes.remember(found, asked)?;
-        let known = self.known(&inode);
+        let (inode, number) = self.inodes.remember(found, asked)?;
+        let known = self.known(&inode).under(number);
         if leased && parent.names().lock().learn(name, inode.id, asked) {
             return Ok(known);
         }

@@ -19,6 +19,7 @@ mod leases;
 pub mod lookup;
 pub(crate) mod objects;
 pub mod open;
+mod passing;
 mod past;
 mod read;
 mod rename;
@@ -31,6 +32,7 @@ pub mod write;
 mod write_back;
 pub mod xattr;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -83,6 +85,8 @@ pub struct VfsOptions {
     pub dirty_limit: usize,
     /// How long the kernel may believe what no lease covers.
     pub ttl: Duration,
+    /// Whether the kernel may read by itself what was verified before.
+    pub pass_through: bool,
 }
 
 /// The filesystem; see the module.
@@ -107,6 +111,9 @@ pub struct Vfs {
     leases: Arc<Leases>,
     /// What was made in memory and not sent.
     backlog: Backlog,
+    /// Files that the kernel reads by itself, and whether it does.
+    lent: DashMap<u64, Arc<Inode>>,
+    passes: AtomicBool,
     /// The kernel's cache, once the filesystem is mounted.
     kernel: OnceLock<Arc<dyn KernelCache>>,
     ttl: Duration,
@@ -146,6 +153,8 @@ impl Vfs {
             stop: watch::Sender::new(false),
             backlog: Backlog::new(clock.clone(), leases.clone()),
             leases,
+            lent: DashMap::new(),
+            passes: AtomicBool::new(options.pass_through),
             kernel: OnceLock::new(),
             ttl: options.ttl,
             clock,

@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, watch};
 use crate::errno::Result;
 use crate::handle::FileHandle;
 use crate::inode::Inode;
+use crate::lent::{Lent, PassThrough};
+use crate::number;
 use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
@@ -26,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const CLOSING: usize = 16;
 
 /// An open file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Opened {
     /// Number of the handle.
     pub handle: u64,
@@ -34,11 +36,20 @@ pub struct Opened {
     pub keep_cache: bool,
     /// Whether the kernel is to keep no pages of what goes through the handle.
     pub direct: bool,
+    /// What the kernel is to read by itself instead of asking this filesystem.
+    pub(crate) lent: Option<Arc<Lent>>,
 }
 
 impl Vfs {
-    /// Opens a file with the flags of open(2), those about creation left out.
-    pub async fn open(self: &Arc<Self>, who: &Who, ino: u64, flags: i32) -> Result<Opened> {
+    /// Opens a file with the flags of open(2), those about creation left out. With `kernel`, what is opened for
+    /// reading may be passed to it.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        who: &Who,
+        ino: u64,
+        flags: i32,
+        kernel: Option<&dyn PassThrough>,
+    ) -> Result<Opened> {
         if past::is_past(ino) {
             return self.past_open(ino, flags);
         }
@@ -48,8 +59,10 @@ impl Vfs {
         let inode = self.inodes.get(ino)?;
         let session = self.session().await?;
         let _opening = inode.opening.lock().await;
+        let write = is_writable(flags);
+        self.check_number(&inode, ino, write).await?;
         session.track_open(inode.id);
-        let (id, write, asked) = (session.id(), is_writable(flags), inode.asked());
+        let (id, asked) = (session.id(), inode.asked());
         let ask = |place: InodeRef| {
             self.act(who, move |ns| {
                 let place = place.clone();
@@ -66,27 +79,33 @@ impl Vfs {
                 return Err(error);
             }
         }
-        Ok(self.add_handle(&inode, write))
+        let lent = match write || number::is_second(ino) {
+            true => None,
+            false => self.pass(&inode, kernel).await,
+        };
+        Ok(self.add_handle(&inode, write, lent))
     }
 
     /// Opens a file that `session` has just made.
     pub(crate) fn opened_new(&self, session: &Session, inode: &Arc<Inode>, flags: i32) -> Opened {
         session.track_open(inode.id);
-        self.add_handle(inode, is_writable(flags))
+        self.add_handle(inode, is_writable(flags), None)
     }
 
-    fn add_handle(&self, inode: &Arc<Inode>, writable: bool) -> Opened {
+    fn add_handle(&self, inode: &Arc<Inode>, writable: bool, lent: Option<Arc<Lent>>) -> Opened {
         inode.add_handle();
         let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
         let handle = FileHandle {
             inode: inode.clone(),
             writable,
+            passed: lent.is_some(),
             failures_seen: AtomicU64::new(inode.failures_told()),
         };
         Opened {
             handle: self.handles.add_file(handle),
             keep_cache,
             direct: false,
+            lent,
         }
     }
 
@@ -100,6 +119,9 @@ impl Vfs {
             return self.object_release(handle).await;
         }
         let file = self.handles.remove_file(handle)?;
+        if file.passed {
+            self.unpass(&file.inode);
+        }
         if file.inode.drop_handle() > 0 {
             return Ok(());
         }

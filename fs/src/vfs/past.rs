@@ -102,6 +102,7 @@ impl Vfs {
             handle: self.past.open(self.past.get(ino)?),
             keep_cache: true,
             direct: false,
+            lent: None,
         })
     }
 

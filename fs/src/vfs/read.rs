@@ -26,8 +26,13 @@ impl Vfs {
             return self.object_read(handle, offset, len).await;
         }
         let file = self.handles.file(handle)?;
+        self.read_inode(&file.inode, offset, len).await
+    }
+
+    /// The same of a file that need not be open.
+    pub(crate) async fn read_inode(&self, inode: &Inode, offset: u64, len: usize) -> Result<Bytes> {
         for _ in 0..ATTEMPTS {
-            if let Some(data) = self.read_once(&file.inode, offset, len).await? {
+            if let Some(data) = self.read_once(inode, offset, len).await? {
                 return Ok(data);
             }
         }
@@ -81,7 +86,7 @@ impl Vfs {
     }
 
     /// The reader of a file, told of the newest map.
-    fn reader(&self, inode: &Inode) -> Arc<ozone_client::FileReader> {
+    pub(crate) fn reader(&self, inode: &Inode) -> Arc<ozone_client::FileReader> {
         let mut slot = inode.data().reader.lock();
         let (found, version) = inode.found();
         match &mut *slot {

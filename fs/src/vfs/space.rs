@@ -64,7 +64,9 @@ impl Vfs {
             size: if grows { end } else { 0 },
             ..Default::default()
         };
-        self.commit(&file.inode, change).await
+        self.commit(&file.inode, change).await?;
+        self.follow(&file.inode).await;
+        Ok(())
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE.

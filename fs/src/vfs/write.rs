@@ -35,6 +35,7 @@ impl Vfs {
         }
         let inode = self.writable(write)?;
         if (write.kill_privileges && has_privileges(&inode))
+            || inode.lent().is_some()
             || !self.budget.try_take(write.data.len())
         {
             return Ok(false);
@@ -56,7 +57,16 @@ impl Vfs {
             self.pressure.notify_one();
             self.budget.take(write.data.len()).await;
         }
+        let Some(lent) = inode.lent() else {
+            self.take_in(&inode, write);
+            return Ok(());
+        };
+        // In one order for the file and for those who read it by themselves.
+        let mirror = lent.mirror.lock().await;
         self.take_in(&inode, write);
+        if let Err(error) = mirror.write(write.offset, write.data.clone()).await {
+            tracing::warn!(inode = inode.id, %error, "who has the file open does not see a write of it");
+        }
         Ok(())
     }
 

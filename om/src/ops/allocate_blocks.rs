@@ -25,7 +25,7 @@ pub async fn prepare(request: &mut AllocateBlocksRequest, leader: &Leader) -> Re
     let exclude = request.exclude.take();
     request.allocated = leader
         .blocks
-        .allocate(count, request.size, replication, exclude)
+        .allocate(count, (request.size, request.longest), replication, exclude)
         .await?;
     Ok(())
 }

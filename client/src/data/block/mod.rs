@@ -135,7 +135,7 @@ impl OpenBlock {
     }
 
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        !self.full && self.length + bytes as u64 <= self.env.config.block_size
+        !self.full && self.length + bytes as u64 <= self.env.config.longest_block
     }
 
     /// Takes no more chunks.

@@ -328,6 +328,7 @@ impl Vfs {
             direct: matches!(handle, Handle::Writing(_)),
             handle: self.objects.open(handle),
             keep_cache,
+            lent: None,
         }
     }
 

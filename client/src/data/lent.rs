@@ -1,0 +1,242 @@
+//! Files of blocks on this machine, lent by their datanode: whoever reads them needs neither the datanode nor
+//! this client, and checks nothing.
+//!
+//! A datanode lends what it has verified as a whole. When the file's content changes, its reader can have the
+//! block moved elsewhere and keeps the file, to change it as the content does ([`LentFile::detach`]).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use ozone_proto::local::{Detach, GiveBack, Lend, LocalRequest, local_request::Body};
+use ozone_proto::namespace::{BlockSource, Extent, extent::Source};
+use ozone_rpc::local::LocalClient;
+use parking_lot::Mutex;
+
+use super::DataEnv;
+use super::extent_map::BlockRange;
+use super::reader::FileReader;
+use super::replica;
+use crate::{ClientError, Result};
+
+/// Smallest file that a datanode lends, bytes.
+pub const LENT_FROM: u64 = 1 << 20;
+
+/// The datanodes of this machine, by uuid. Each has a connection once it was needed.
+#[derive(Debug, Default)]
+pub(super) struct Doors(DashMap<String, Arc<Door>>);
+
+#[derive(Debug)]
+struct Door {
+    uuid: String,
+    client: Mutex<Option<LocalClient>>,
+}
+
+/// A file that holds the content of another, as it was.
+#[derive(Debug)]
+pub struct LentFile {
+    door: Arc<Door>,
+    request: LocalRequest,
+    file: File,
+}
+
+/// What a datanode said.
+enum Said {
+    Done(Option<File>),
+    Refused(String),
+}
+
+impl Doors {
+    fn get(&self, uuid: &str) -> Arc<Door> {
+        let door = self.0.entry(uuid.to_owned()).or_insert_with(|| {
+            Arc::new(Door {
+                uuid: uuid.to_owned(),
+                client: Mutex::default(),
+            })
+        });
+        door.clone()
+    }
+}
+
+impl Door {
+    /// Asks the datanode; an error if it is not there. Blocks.
+    fn ask(&self, request: &LocalRequest) -> io::Result<Said> {
+        let mut slot = self.client.lock();
+        let mut client = match slot.take() {
+            Some(client) => client,
+            None => LocalClient::connect(&self.uuid)?,
+        };
+        // A connection that fails is dropped, and with it all that was lent through it.
+        let (reply, file) = client.call(request)?;
+        *slot = Some(client);
+        Ok(match reply.done {
+            true => Said::Done(file.map(File::from)),
+            false => Said::Refused(reply.refusal),
+        })
+    }
+}
+
+impl FileReader {
+    /// The whole content as one file of this machine; none if it is not one block, or no datanode of this
+    /// machine lends that.
+    pub async fn lend(&self) -> Result<Option<LentFile>> {
+        let Some(range) = self.whole_block().await? else {
+            return Ok(None);
+        };
+        let env = self.env().clone();
+        blocking(move || Ok(lend(&env, &range))).await
+    }
+}
+
+/// Asks the datanodes of a block in the order in which it is read from them.
+fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
+    let place = &range.place;
+    for member in replica::order(env, range) {
+        let door = env.doors.get(&member.uuid);
+        let lend = Lend {
+            length: range.length,
+            bcsid: range.bcsid,
+            renewal: false,
+        };
+        let request = LocalRequest {
+            container: place.container as i64,
+            local: place.local as i64,
+            token: place.token.clone(),
+            body: Some(Body::Lend(lend)),
+        };
+        match door.ask(&request) {
+            Ok(Said::Done(Some(file))) => {
+                return Some(LentFile {
+                    door,
+                    request,
+                    file,
+                });
+            }
+            Ok(Said::Done(None)) => tracing::debug!(block = place.name(), "lent without a file"),
+            Ok(Said::Refused(why)) => tracing::debug!(block = place.name(), why, "not lent"),
+            Err(error) => {
+                tracing::trace!(node = member.uuid, %error, "no datanode of this machine");
+            }
+        }
+    }
+    None
+}
+
+impl LentFile {
+    /// The extent that it is the source of.
+    pub fn extent(&self) -> Extent {
+        let (length, bcsid) = match &self.request.body {
+            Some(Body::Lend(lend)) => (lend.length, lend.bcsid),
+            _ => (0, 0),
+        };
+        let source = BlockSource {
+            container: self.request.container as u64,
+            local: self.request.local as u64,
+            offset: 0,
+            bcsid,
+        };
+        Extent {
+            file_offset: 0,
+            length,
+            source: Some(Source::Block(source)),
+        }
+    }
+
+    /// Takes the file over from the datanode, which stores the block elsewhere from then on. Gives it, to be
+    /// changed.
+    pub async fn detach(self: &Arc<Self>) -> Result<File> {
+        let lent = self.clone();
+        blocking(move || lent.detach_now()).await
+    }
+
+    fn detach_now(&self) -> Result<File> {
+        let failed = |error: io::Error| ClientError::unavailable(self.what(), error.to_string());
+        let detach = self.about(Body::Detach(Detach {}));
+        let said = match self.door.ask(&detach) {
+            Ok(said) => said,
+            // The datanode was restarted, or is gone.
+            Err(_) => {
+                self.renew()?;
+                self.door.ask(&detach).map_err(failed)?
+            }
+        };
+        if let Said::Refused(why) = said {
+            return Err(ClientError::unavailable(self.what(), why));
+        }
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let own = OpenOptions::new().read(true).write(true).open(path);
+        own.map_err(failed)
+    }
+
+    /// Is lent the same file once more.
+    fn renew(&self) -> Result<()> {
+        let failed = |error: io::Error| ClientError::unavailable(self.what(), error.to_string());
+        let mut request = self.request.clone();
+        if let Some(Body::Lend(lend)) = &mut request.body {
+            lend.renewal = true;
+        }
+        let file = match self.door.ask(&request).map_err(failed)? {
+            Said::Done(Some(file)) => file,
+            Said::Done(None) => return Err(ClientError::protocol(self.what(), "no file")),
+            Said::Refused(why) => return Err(ClientError::unavailable(self.what(), why)),
+        };
+        let identity = |file: &File| file.metadata().map(|m| (m.dev(), m.ino()));
+        match identity(&file).map_err(failed)? == identity(&self.file).map_err(failed)? {
+            true => Ok(()),
+            false => Err(ClientError::unavailable(
+                self.what(),
+                "the block has another file by now",
+            )),
+        }
+    }
+
+    fn about(&self, body: Body) -> LocalRequest {
+        LocalRequest {
+            body: Some(body),
+            token: String::new(),
+            ..self.request
+        }
+    }
+
+    fn what(&self) -> String {
+        let (container, local) = (self.request.container, self.request.local);
+        format!(
+            "file of block {container}:{local} of datanode {}",
+            self.door.uuid
+        )
+    }
+}
+
+impl AsFd for LentFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for LentFile {
+    fn drop(&mut self) {
+        let (door, request) = (self.door.clone(), self.about(Body::GiveBack(GiveBack {})));
+        let give_back = move || {
+            // Without a connection nothing is lent.
+            if door.client.lock().is_some()
+                && let Err(error) = door.ask(&request)
+            {
+                tracing::debug!(%error, "a lent block was not given back");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(give_back)),
+            Err(_) => give_back(),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ClientError::unavailable("this client", error.to_string())))
+}

@@ -1,0 +1,280 @@
+//! Lending the file of a block to a client of this machine, which reads it without asking.
+//!
+//! A block is lent when nobody writes to it and every byte of it was verified here since this process began:
+//! what is read from it is not. Nothing is written to it while it is lent, but what repairs it. A borrower
+//! whose file changes takes the block's file over: the block moves to a copy, verified and durable, and only
+//! when nobody reads from the old file any more it is the borrower's.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ozone_common::disk::{Disk, DiskFile, OpenMode};
+use ozone_proto::hdds::datanode::Result as Code;
+use parking_lot::{Condvar, Mutex};
+
+use super::Container;
+use crate::coverage::Coverage;
+use crate::error::{OpError, OpResult};
+
+/// Smaller blocks are not lent.
+pub(super) const LEND_FROM: u64 = 1 << 20;
+/// Blocks of a container of which is remembered what was verified.
+const REMEMBERED: usize = 256;
+/// How long a borrower waits for those who read from a file that it takes over.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a borrower wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The block.
+    pub local: i64,
+    /// Bytes that it must have.
+    pub length: u64,
+    /// Commit that it must have.
+    pub bcsid: u64,
+    /// Whether it was lent before to the same borrower.
+    pub renewal: bool,
+}
+
+/// The blocks of a container that are lent.
+#[derive(Debug, Default)]
+pub(super) struct Loans {
+    lent: Mutex<HashMap<i64, Loan>>,
+    verified: Mutex<HashMap<i64, Coverage>>,
+    reads: Reads,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Loan {
+    to: u64,
+    /// The block is on its way to another file.
+    moving: bool,
+}
+
+/// Those who read from files of blocks.
+#[derive(Debug, Default)]
+struct Reads(Mutex<Arc<Period>>);
+
+/// Reads that began between two moves of blocks.
+#[derive(Debug, Default)]
+struct Period {
+    running: Mutex<usize>,
+    over: Condvar,
+}
+
+/// One read, until it is dropped.
+#[derive(Debug)]
+struct Reading(Arc<Period>);
+
+/// A file of a block while it is read.
+#[derive(Debug)]
+pub(super) struct Stored {
+    file: Arc<dyn DiskFile>,
+    _reading: Reading,
+}
+
+impl std::ops::Deref for Stored {
+    type Target = dyn DiskFile;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.file
+    }
+}
+
+impl Reads {
+    fn begin(&self) -> Reading {
+        let period = self.0.lock();
+        *period.running.lock() += 1;
+        Reading(period.clone())
+    }
+
+    /// Waits until every read that has begun has ended. False if some goes on for too long.
+    fn drain(&self) -> bool {
+        let before = std::mem::take(&mut *self.0.lock());
+        let mut running = before.running.lock();
+        let waited = before
+            .over
+            .wait_while_for(&mut running, |running| *running > 0, PATIENCE);
+        !waited.timed_out()
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut running = self.0.running.lock();
+        *running -= 1;
+        if *running == 0 {
+            self.0.over.notify_all();
+        }
+    }
+}
+
+impl Loans {
+    /// Whether the block may not be written to.
+    pub(super) fn forbid_writing(&self, local: i64) -> bool {
+        self.lent.lock().contains_key(&local)
+    }
+
+    /// Whether not even a repair may write to it.
+    pub(super) fn is_moving(&self, local: i64) -> bool {
+        self.lent.lock().get(&local).is_some_and(|loan| loan.moving)
+    }
+
+    /// What was verified of a block says nothing any more.
+    pub(super) fn doubt(&self, local: i64) {
+        self.verified.lock().remove(&local);
+    }
+}
+
+impl Container {
+    /// Opens the file of a block to read from it; none if it has none.
+    pub(super) fn open_stored(&self, local: i64) -> OpResult<Option<Stored>> {
+        // Before it is opened: what is opened later is not the file of an earlier loan.
+        let reading = self.loans.reads.begin();
+        let file = self.layout.open_block(local);
+        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
+        Ok(file.map(|file| Stored {
+            file,
+            _reading: reading,
+        }))
+    }
+
+    /// These bytes of a block were read and are what was written.
+    pub(super) fn note_verified(&self, local: i64, range: Range<u64>) {
+        let mut verified = self.loans.verified.lock();
+        if verified.len() >= REMEMBERED && !verified.contains_key(&local) {
+            verified.clear();
+        }
+        verified.entry(local).or_default().add(range);
+    }
+
+    /// Lends the file of a block to the borrower `to`, until it gives it back.
+    pub fn lend(&self, wanted: &Wanted, to: u64) -> OpResult<Arc<dyn DiskFile>> {
+        let local = wanted.local;
+        let row = self.readable_block(local, wanted.bcsid)?;
+        if row.size != wanted.length || row.size < LEND_FROM {
+            return Err(self.not_lent(local, &format!("it has {} bytes", row.size)));
+        }
+        if self.missing.lock().contains_key(&local) {
+            return Err(self.not_lent(local, "bytes of it are being fetched"));
+        }
+        let verified = self.loans.verified.lock();
+        if !wanted.renewal && !verified.get(&local).is_some_and(|v| v.covers(row.size)) {
+            return Err(self.not_lent(local, "it was not read and verified as a whole yet"));
+        }
+        drop(verified);
+        let open = self.open.lock();
+        if open.contains_key(&local) {
+            return Err(self.not_lent(local, "it is being written"));
+        }
+        let mut lent = self.loans.lent.lock();
+        if lent
+            .get(&local)
+            .is_some_and(|loan| loan.to != to || loan.moving)
+        {
+            return Err(self.not_lent(local, "it is lent already"));
+        }
+        let opened = self.layout.open_block(local).and_then(|file| match file {
+            Some(file) if file.len()? == row.size => Ok(Some(file)),
+            _ => Ok(None),
+        });
+        let file = opened.map_err(|error| self.io_failed("open block in", &error))?;
+        let file = file.ok_or_else(|| self.not_lent(local, "its file has another length"))?;
+        lent.insert(local, Loan { to, moving: false });
+        Ok(file)
+    }
+
+    /// The borrower does not need the block any more.
+    pub fn give_back(&self, local: i64, from: u64) {
+        let mut lent = self.loans.lent.lock();
+        if lent.get(&local).is_some_and(|loan| loan.to == from) {
+            lent.remove(&local);
+        }
+    }
+
+    /// Moves a block to another file: the one that was lent is the borrower's from then on. After an error the
+    /// loan goes on as before.
+    pub fn detach(&self, local: i64, from: u64) -> OpResult<()> {
+        let open = self.open.lock();
+        let mut lent = self.loans.lent.lock();
+        match lent.get_mut(&local) {
+            Some(loan) if loan.to == from && !loan.moving => loan.moving = true,
+            _ => return Err(self.not_lent(local, "it is not lent to this borrower")),
+        }
+        drop(lent);
+        // Repairs write to a file that is lent; those who have it open would go on.
+        let repaired = open.contains_key(&local);
+        drop(open);
+        let moved = match repaired {
+            true => Err(self.not_lent(local, "it is being repaired")),
+            false => self.move_to_copy(local),
+        };
+        let drained = moved.and_then(|()| match self.loans.reads.drain() {
+            true => Ok(()),
+            false => Err(self.not_lent(local, "somebody goes on reading it")),
+        });
+        let mut lent = self.loans.lent.lock();
+        match &drained {
+            Ok(()) => drop(lent.remove(&local)),
+            Err(_) => drop(lent.entry(local).and_modify(|loan| loan.moving = false)),
+        }
+        drained
+    }
+
+    fn move_to_copy(&self, local: i64) -> OpResult<()> {
+        let Some(row) = self.block(local)? else {
+            // It is deleted, and its file with it.
+            return Ok(());
+        };
+        self.volume.check_room(row.size)?;
+        let copy = self.volume.layout().moving(self.id, local);
+        let moved = self
+            .make_copy(local, &copy)
+            .and_then(|()| self.adopt(local, &copy));
+        if moved.is_err()
+            && let Err(error) = self.volume.disk().remove_file(&copy)
+        {
+            tracing::debug!(%error, "what was copied of a block goes at the next start");
+        }
+        moved
+    }
+
+    /// A copy that holds what was written, durably.
+    fn make_copy(&self, local: i64, to: &Path) -> OpResult<()> {
+        let disk: &dyn Disk = &**self.volume.disk();
+        let failed = |error| self.io_failed("copy block in", &error);
+        let parent = to.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir));
+        parent.map_err(failed)?;
+        self.layout.copy_block(local, to).map_err(failed)?;
+        let copy = disk.open(to, OpenMode::Write).map_err(failed)?;
+        for chunk in self.chunks(local)? {
+            if let Err(why) = self.verify_stored(&*copy, &chunk)? {
+                return Err(OpError::new(Code::ChecksumMismatch, why));
+            }
+        }
+        copy.sync_data().map_err(|error| self.sync_failed(&error))
+    }
+
+    /// Puts a copy in the place of the file, if the block was not deleted meanwhile.
+    fn adopt(&self, local: i64, copy: &Path) -> OpResult<()> {
+        let _counters = self.counters.lock();
+        if self.block(local)?.is_none() {
+            let removed = self.volume.disk().remove_file(copy);
+            return removed.map_err(|error| self.io_failed("remove a copy in", &error));
+        }
+        let adopted = self.layout.replace_block(local, copy);
+        adopted.map_err(|error| self.io_failed("replace block in", &error))?;
+        self.loans.doubt(local);
+        self.layout
+            .sync_names()
+            .map_err(|error| self.sync_failed(&error))
+    }
+
+    fn not_lent(&self, local: i64, why: &str) -> OpError {
+        let text = format!("block {}/{local} cannot be lent: {why}", self.id);
+        OpError::new(Code::UnsupportedRequest, text)
+    }
+}

@@ -1,0 +1,152 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+
+use super::loan::LEND_FROM;
+use super::tests::{Bed, data, put, read};
+use super::*;
+
+const LEN: usize = LEND_FROM as usize + 1000;
+const BORROWER: u64 = 7;
+
+fn wanted() -> Wanted {
+    Wanted {
+        local: 1,
+        length: LEN as u64,
+        bcsid: 1,
+        renewal: false,
+    }
+}
+
+/// A container with a block that was written and is done with.
+fn with_block(bed: &Bed) -> (Arc<Container>, Vec<u8>) {
+    let (container, bytes) = (bed.container(), data(LEN, 3));
+    put(&container, 1, 1, 0, &bytes);
+    container.finish_block(1);
+    (container, bytes)
+}
+
+fn bytes_of(lent: &dyn ozone_common::disk::DiskFile) -> Vec<u8> {
+    let own: OwnedFd = lent.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let mut file = std::fs::File::from(own);
+    let mut bytes = Vec::new();
+    std::io::Seek::rewind(&mut file).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn only_what_was_verified_as_a_whole_is_lent() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    assert!(container.lend(&wanted(), BORROWER).is_err());
+    let half = LEN as u64 / 2;
+    read(&container, 1, (half, None)).unwrap();
+    assert!(container.lend(&wanted(), BORROWER).is_err());
+    read(&container, 1, (0, Some(half))).unwrap();
+    let lent = container.lend(&wanted(), BORROWER).unwrap();
+    assert!(bytes_of(&*lent) == bytes);
+    let shorter = Wanted {
+        length: half,
+        ..wanted()
+    };
+    assert!(container.lend(&shorter, BORROWER).is_err());
+}
+
+#[test]
+fn a_block_is_lent_to_one_borrower_and_not_written_meanwhile() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    container.lend(&wanted(), BORROWER).unwrap();
+    assert!(container.lend(&wanted(), BORROWER + 1).is_err());
+    let more = crate::chunk::tests::chunk_of(LEN as u64, b"more");
+    let refused = container.write_chunk(1, &more, b"more").unwrap_err();
+    assert_eq!(refused.code, Code::ContainerNotOpen);
+    container.give_back(1, BORROWER + 1);
+    assert!(container.lend(&wanted(), BORROWER + 1).is_err());
+    container.give_back(1, BORROWER);
+    container.lend(&wanted(), BORROWER + 1).unwrap();
+    container.give_back(1, BORROWER + 1);
+    container.write_chunk(1, &more, b"more").unwrap();
+    assert!(
+        container.lend(&wanted(), BORROWER).is_err(),
+        "it is written"
+    );
+    assert!(read(&container, 1, (0, None)).unwrap() == bytes);
+}
+
+#[test]
+fn a_borrower_that_takes_the_file_over_changes_nothing_that_others_read() {
+    let mut bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    let lent = container.lend(&wanted(), BORROWER).unwrap();
+    assert!(container.detach(1, BORROWER + 1).is_err());
+    container.detach(1, BORROWER).unwrap();
+    let path = format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&lent.descriptor().unwrap())
+    );
+    std::fs::write(path, b"changed").unwrap();
+    assert_eq!(bytes_of(&*lent), b"changed");
+    assert!(read(&container, 1, (0, None)).unwrap() == bytes);
+    let again = container.lend(&wanted(), BORROWER).unwrap();
+    assert!(bytes_of(&*again) == bytes);
+    drop((again, container));
+    bed.restart();
+    assert!(read(&bed.container(), 1, (0, None)).unwrap() == bytes);
+}
+
+#[test]
+fn a_file_is_taken_over_when_those_who_read_it_are_done() {
+    let bed = Bed::real();
+    let (container, _) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    container.lend(&wanted(), BORROWER).unwrap();
+    let row = container.readable_block(1, 0).unwrap();
+    let plan = container.plan_read(1, row, (0, None), 4096).unwrap();
+    let (done, taken) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            container.detach(1, BORROWER).unwrap();
+            done.send(()).unwrap();
+        });
+        // What is read from now on is the copy; the plan still has the old file.
+        while !container.loans.is_moving(1) {
+            std::thread::yield_now();
+        }
+        assert!(taken.try_recv().is_err());
+        plan.read(&container, 0).unwrap();
+        drop(plan);
+        taken.recv().unwrap();
+    });
+}
+
+#[test]
+fn a_block_that_is_deleted_is_the_borrowers_without_a_copy() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    let lent = container.lend(&wanted(), BORROWER).unwrap();
+    container.delete_blocks(1, &[1]).unwrap();
+    container.detach(1, BORROWER).unwrap();
+    assert!(bytes_of(&*lent) == bytes);
+    assert_eq!(container.layout.list_blocks().unwrap(), [0; 0]);
+}
+
+#[test]
+fn damage_that_is_found_ends_what_was_verified() {
+    let bed = Bed::real();
+    let (container, _) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    let file = container.layout.create_block(1).unwrap();
+    file.write_at(b"\0\0\0\0", 5000).unwrap();
+    let error = read(&container, 1, (4096, Some(4096))).unwrap_err();
+    assert_eq!(error.code, Code::ChecksumMismatch);
+    let chunk = container.chunks(1).unwrap().remove(0);
+    assert!(!container.check_chunk(1, &chunk).unwrap());
+    assert!(container.lend(&wanted(), BORROWER).is_err());
+}

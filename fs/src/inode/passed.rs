@@ -1,0 +1,57 @@
+//! Whether the kernel reads an inode by itself, and under which number it is to know it.
+
+use std::sync::Arc;
+
+use super::{Inode, Node};
+use crate::lent::Lent;
+use crate::number;
+
+impl Node {
+    /// Counts one lookup by the kernel. Returns the number that it is to use.
+    pub(super) fn look(&mut self, id: u64) -> u64 {
+        let closed = self.lent.as_ref().is_some_and(|lent| lent.is_closed());
+        let second = closed || self.lookups.by_second();
+        self.lookups.add(second);
+        match second {
+            true => number::second(id),
+            false => id,
+        }
+    }
+}
+
+impl Inode {
+    /// What the kernel reads by itself of this inode.
+    pub(crate) fn lent(&self) -> Option<Arc<Lent>> {
+        self.node.lock().lent.clone()
+    }
+
+    /// The kernel reads this by itself, through a first handle.
+    pub(crate) fn begin_passing(&self, lent: Arc<Lent>) {
+        let mut node = self.node.lock();
+        (node.lent, node.passed) = (Some(lent), 1);
+    }
+
+    /// One more handle through which the kernel reads by itself, if it does so already.
+    pub(crate) fn join_passing(&self) -> Option<Arc<Lent>> {
+        let mut node = self.node.lock();
+        node.passed += u32::from(node.lent.is_some());
+        node.lent.clone()
+    }
+
+    /// One handle less. With the last, the kernel does not read by itself any more.
+    pub(crate) fn leave_passing(&self) {
+        let mut node = self.node.lock();
+        node.passed = node.passed.saturating_sub(1);
+        let ended = match node.passed {
+            0 => node.lent.take(),
+            _ => None,
+        };
+        drop(node);
+        drop(ended);
+    }
+
+    /// Whether the kernel knows the inode by its second number.
+    pub(crate) fn has_second(&self) -> bool {
+        self.node.lock().lookups.by_second()
+    }
+}

@@ -1,0 +1,262 @@
+//! Large files that the kernel reads without the mount: the same promises hold for whoever has them open.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use ozone_tests::{Cluster, ClusterOptions, content, corrupt};
+
+const SIZE: usize = 3 << 20;
+
+/// A cluster and a bucket, with one copy, so that what is read is the copy that is lent.
+fn one_copy() -> (Cluster, PathBuf) {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    (cluster, bucket)
+}
+
+fn passed(cluster: &Cluster) -> u64 {
+    cluster.metric("fs_passed_through_total", &[])
+}
+
+/// Makes a file, and reads it as a whole, so that it is verified.
+fn verified(path: &Path, seed: u64) -> Vec<u8> {
+    let bytes = content::bytes(seed, SIZE);
+    let mut file = File::create(path).unwrap();
+    file.write_all(&bytes).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    cool(path);
+    same(&fs::read(path).unwrap(), &bytes);
+    bytes
+}
+
+/// Opens a file that the kernel then reads by itself.
+fn open_passed(cluster: &Cluster, path: &Path) -> File {
+    let before = passed(cluster);
+    let file = File::open(path).unwrap();
+    assert_eq!(
+        passed(cluster),
+        before + 1,
+        "{} is not passed",
+        path.display()
+    );
+    file
+}
+
+fn seen(file: &File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let read = file.read_at(&mut piece, at).unwrap();
+        if read == 0 {
+            return bytes;
+        }
+        bytes.extend_from_slice(&piece[..read]);
+        at += read as u64;
+    }
+}
+
+/// Has the kernel forget what it has cached of a file: the next read is the datanode's.
+fn cool(path: &Path) {
+    let file = File::open(path).unwrap();
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+}
+
+/// What both have, without megabytes of output when they differ.
+fn same(left: &[u8], right: &[u8]) {
+    let differs = left.iter().zip(right).position(|(a, b)| a != b);
+    assert_eq!((left.len(), differs), (right.len(), None));
+}
+
+#[test]
+fn a_file_that_was_verified_as_a_whole_is_read_by_the_kernel() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let bytes = verified(&path, 1);
+    assert_eq!(passed(&cluster), 0, "nobody had verified it before");
+    let file = open_passed(&cluster, &path);
+    same(&seen(&file), &bytes);
+    let other = File::open(&path).unwrap();
+    assert_eq!(
+        other.metadata().unwrap().ino(),
+        file.metadata().unwrap().ino()
+    );
+    same(&seen(&other), &bytes);
+    same(&fs::read(&path).unwrap(), &bytes);
+}
+
+#[test]
+fn small_files_and_those_of_several_blocks_are_read_through_the_mount() {
+    let (cluster, bucket) = one_copy();
+    fs::write(bucket.join("small"), vec![1; 100_000]).unwrap();
+    let path = bucket.join("two");
+    let mut bytes = verified(&path, 2);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[7; 5000], 1 << 20).unwrap();
+    drop(file);
+    bytes[1 << 20..][..5000].fill(7);
+    for _ in 0..3 {
+        cool(&path);
+        same(&fs::read(&path).unwrap(), &bytes);
+        assert_eq!(fs::read(bucket.join("small")).unwrap(), vec![1; 100_000]);
+    }
+    assert_eq!(passed(&cluster), 0);
+}
+
+#[test]
+fn who_reads_sees_what_is_written_afterwards_through_the_same_mount() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 3);
+    let reader = open_passed(&cluster, &path);
+    let number = reader.metadata().unwrap().ino();
+    let mut writer = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(&path)
+        .unwrap();
+    assert_eq!(writer.metadata().unwrap().ino(), number);
+    assert_eq!(fs::metadata(&path).unwrap().ino(), number);
+
+    writer.write_all(b"a line").unwrap();
+    bytes.extend_from_slice(b"a line");
+    same(&seen(&reader), &bytes);
+    writer.sync_all().unwrap();
+    same(&seen(&reader), &bytes);
+
+    let over = OpenOptions::new().write(true).open(&path).unwrap();
+    over.write_all_at(b"OVER", 4094).unwrap();
+    bytes[4094..4098].copy_from_slice(b"OVER");
+    same(&seen(&reader), &bytes);
+    same(&seen(&writer), &bytes);
+
+    over.set_len(2_000_000).unwrap();
+    bytes.truncate(2_000_000);
+    same(&seen(&reader), &bytes);
+    assert_eq!(reader.metadata().unwrap().len(), 2_000_000);
+    fs::File::options()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap();
+    assert_eq!(seen(&reader), b"");
+    writer.write_all(b"anew").unwrap();
+    assert_eq!(seen(&reader), b"anew");
+
+    drop((reader, writer, over));
+    assert_eq!(fs::read(&path).unwrap(), b"anew");
+    let again = fs::metadata(&path).unwrap();
+    assert_eq!((again.ino(), again.len()), (number, 4));
+}
+
+#[test]
+fn what_was_written_beside_readers_is_durable_and_its_blocks_are_whole() {
+    let (mut cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 4);
+    let reader = open_passed(&cluster, &path);
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
+    for round in 0..20u8 {
+        let at = usize::from(round) * 140_000;
+        writer.write_all_at(&[round; 3000], at as u64).unwrap();
+        bytes[at..at + 3000].fill(round);
+        same(&seen(&reader), &bytes);
+    }
+    writer.sync_all().unwrap();
+    cluster.kill9();
+    drop((reader, writer));
+    cluster.restart();
+    same(&fs::read(&path).unwrap(), &bytes);
+    let got = cluster.scratch().join("got");
+    let out = cluster.ozone(&["sh", "key", "get", "vol/bucket/f", got.to_str().unwrap()]);
+    assert!(out.status.success(), "{out:?}");
+    same(&fs::read(got).unwrap(), &bytes);
+}
+
+#[test]
+fn who_reads_sees_what_another_mount_writes() {
+    let (cluster, bucket) = one_copy();
+    let second = cluster.mount_again();
+    let there = second.path().join("vol/bucket/f");
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 5);
+    let reader = open_passed(&cluster, &path);
+    let mut writer = OpenOptions::new().append(true).open(&there).unwrap();
+    for round in 0..10 {
+        let line = format!("line {round}\n");
+        writer.write_all(line.as_bytes()).unwrap();
+        writer.sync_all().unwrap();
+        bytes.extend_from_slice(line.as_bytes());
+        same(&seen(&reader), &bytes);
+    }
+    let over = OpenOptions::new().write(true).open(&there).unwrap();
+    over.write_all_at(&[9; 100_000], 1_234_567).unwrap();
+    over.sync_all().unwrap();
+    bytes[1_234_567..][..100_000].fill(9);
+    same(&seen(&reader), &bytes);
+    over.set_len(1000).unwrap();
+    same(&seen(&reader), &bytes[..1000]);
+    same(&fs::read(&path).unwrap(), &bytes[..1000]);
+}
+
+#[test]
+fn who_reads_keeps_a_file_that_is_replaced_or_removed() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let old = verified(&path, 6);
+    let reader = open_passed(&cluster, &path);
+    let new = content::bytes(7, SIZE);
+    fs::write(bucket.join("new"), &new).unwrap();
+    fs::rename(bucket.join("new"), &path).unwrap();
+    same(&seen(&reader), &old);
+    same(&fs::read(&path).unwrap(), &new);
+    fs::remove_file(&path).unwrap();
+    same(&seen(&reader), &old);
+}
+
+#[test]
+fn a_mapping_of_a_writer_works_beside_readers() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 8);
+    let reader = open_passed(&cluster, &path);
+    let script = "import mmap, sys\n\
+        f = open(sys.argv[1], 'r+b')\n\
+        m = mmap.mmap(f.fileno(), 0)\n\
+        m[5000:5004] = b'MMAP'\n\
+        m.flush()\n";
+    ozone_tests::shell::run(&bucket, "python3", &["-c", script, path.to_str().unwrap()]);
+    bytes[5000..5004].copy_from_slice(b"MMAP");
+    same(&seen(&reader), &bytes);
+    same(&fs::read(&path).unwrap(), &bytes);
+}
+
+#[test]
+fn a_block_that_was_damaged_is_never_passed() {
+    let (mut cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    verified(&path, 9);
+    cluster.stop();
+    let is_block = |path: &Path| path.extension().is_some_and(|e| e == "block");
+    let large = |path: &PathBuf| fs::metadata(path).unwrap().len() >= SIZE as u64;
+    let blocks = corrupt::find(cluster.dir(), &is_block);
+    let block = blocks
+        .into_iter()
+        .find(large)
+        .expect("the block of the file");
+    corrupt::flip(&block, 2_000_000);
+    cluster.restart();
+    for _ in 0..3 {
+        let error = File::open(&path)
+            .and_then(|mut file| file.read_to_end(&mut Vec::new()))
+            .unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(nix::libc::EIO));
+    }
+    assert_eq!(passed(&cluster), 0);
+}
