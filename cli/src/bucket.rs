@@ -12,7 +12,7 @@ use crate::json::{Instant, Pairs, pairs};
 use crate::output::{Listing, print_json, print_line};
 use crate::page::ListOptions;
 use crate::quota::QuotaOptions;
-use crate::recursive::{RecursiveOptions, empty_bucket};
+use crate::recursive::{RecursiveOptions, empty_bucket, is_link};
 use crate::replication::{ReplicationOptions, ReplicationView};
 use crate::shell::Shell;
 use crate::usage::WithUsage;
@@ -32,6 +32,18 @@ pub(crate) enum BucketCommand {
     List(List),
     /// Delete a bucket
     Delete(Delete),
+    /// Create a symlink to another bucket
+    Link(Link),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Link {
+    /// The bucket that the link is to lead to: [o3://HOST[:PORT]/]VOLUME/BUCKET
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// The link: [o3://HOST[:PORT]/]VOLUME/BUCKET
+    #[arg(value_name = "TARGET")]
+    target: String,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -107,6 +119,7 @@ impl BucketCommand {
             Self::Info(target) => target.info(shell).await,
             Self::List(list) => list.run(shell).await,
             Self::Delete(delete) => delete.run(shell).await,
+            Self::Link(link) => link.run(shell).await,
         }
     }
 }
@@ -138,6 +151,26 @@ impl Create {
     }
 }
 
+impl Link {
+    async fn run(self, shell: &Shell<'_>) -> Result<()> {
+        let source = Address::parse(&self.source)?;
+        let (source_volume, source_bucket) = source.bucket()?;
+        let target = Address::parse(&self.target)?;
+        let (volume, bucket) = target.bucket()?;
+        let client = shell.client(&target).await?;
+        let info = BucketInfo {
+            volume_name: volume.to_owned(),
+            bucket_name: bucket.to_owned(),
+            storage_type: StorageTypeProto::Disk.into(),
+            owner: Some(client.caller().user.clone()),
+            source_volume: Some(source_volume.to_owned()),
+            source_bucket: Some(source_bucket.to_owned()),
+            ..Default::default()
+        };
+        Ok(client.objects().create_bucket_with(info).await?)
+    }
+}
+
 impl Target {
     async fn info(self, shell: &Shell<'_>) -> Result<()> {
         let address = Address::parse(&self.uri)?;
@@ -156,7 +189,8 @@ impl Delete {
             return Ok(());
         };
         let objects = shell.client(&address).await?.objects();
-        if recursive {
+        // With a link, what it leads to stays.
+        if recursive && !is_link(&objects.info_bucket(volume, bucket).await?) {
             empty_bucket(objects, volume, bucket).await?;
         }
         objects.delete_bucket(volume, bucket).await?;

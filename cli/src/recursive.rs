@@ -4,6 +4,7 @@ use std::io::BufRead;
 
 use ozone_client::Objects;
 use ozone_client::objects::{BucketName, KeyName, Page};
+use ozone_client::wire::om::BucketInfo;
 
 use crate::error::{CliError, Result};
 use crate::output::{print, print_line};
@@ -46,6 +47,11 @@ impl RecursiveOptions {
     }
 }
 
+/// Whether a bucket is a link to another.
+pub(crate) fn is_link(bucket: &BucketInfo) -> bool {
+    bucket.source_bucket.is_some()
+}
+
 /// Deletes all keys of a bucket that has no snapshots. A directory goes in one step with all that it holds.
 pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) -> Result<()> {
     objects
@@ -61,7 +67,8 @@ pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) 
             return Ok(());
         }
         let mut gone: Option<&str> = None;
-        for key in keys.iter().map(|key| key.key_name.as_str()) {
+        for info in &keys {
+            let key = info.key_name.as_str();
             if gone.is_some_and(|directory| key.starts_with(directory)) {
                 continue;
             }
@@ -71,20 +78,29 @@ pub(crate) async fn empty_bucket(objects: &Objects, volume: &str, bucket: &str) 
                 key,
             };
             objects.delete_tree(name).await?;
-            gone = key.ends_with('/').then_some(key);
+            gone = (!info.is_file() && key.ends_with('/')).then_some(key);
         }
     }
 }
 
-/// Deletes all buckets of a volume, and what they hold; nothing if any of them has snapshots.
+/// Deletes all buckets of a volume, and what they hold; nothing if any of them has snapshots. Of a link nothing
+/// but the link goes.
 pub(crate) async fn empty_volume(objects: &Objects, volume: &str) -> Result<()> {
-    each_bucket(objects, volume, async |bucket| {
-        let of = BucketName { volume, bucket };
-        Ok(objects.check_no_snapshots(of).await?)
+    each_bucket(objects, volume, async |info| {
+        let bucket = &*info.bucket_name;
+        match is_link(info) {
+            true => Ok(()),
+            false => Ok(objects
+                .check_no_snapshots(BucketName { volume, bucket })
+                .await?),
+        }
     })
     .await?;
-    each_bucket(objects, volume, async |bucket| {
-        empty_bucket(objects, volume, bucket).await?;
+    each_bucket(objects, volume, async |info| {
+        let bucket = &*info.bucket_name;
+        if !is_link(info) {
+            empty_bucket(objects, volume, bucket).await?;
+        }
         Ok(objects.delete_bucket(volume, bucket).await?)
     })
     .await
@@ -93,7 +109,7 @@ pub(crate) async fn empty_volume(objects: &Objects, volume: &str) -> Result<()> 
 async fn each_bucket(
     objects: &Objects,
     volume: &str,
-    work: impl AsyncFn(&str) -> Result<()>,
+    work: impl AsyncFn(&BucketInfo) -> Result<()>,
 ) -> Result<()> {
     let mut pages = Pages::all();
     while let Some(page) = pages.next() {
@@ -101,7 +117,7 @@ async fn each_bucket(
         let last = buckets.last().map(|bucket| bucket.bucket_name.as_str());
         pages.took(buckets.len(), last);
         for bucket in buckets {
-            work(&bucket.bucket_name).await?;
+            work(&bucket).await?;
         }
     }
     Ok(())

@@ -67,6 +67,7 @@ pub fn of_status(status: Status) -> i32 {
         | S::EntityTooSmall
         | S::InvalidLoop => libc::EINVAL,
         S::TooManyLinks => libc::EMLINK,
+        S::DetectedLoopInBucketLinks => libc::ELOOP,
         S::NoData => libc::ENODATA,
         S::NotSupportedOperation | S::FeatureNotEnabled => libc::EOPNOTSUPP,
         S::ReadOnly => libc::EROFS,

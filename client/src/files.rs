@@ -157,7 +157,7 @@ impl Files {
     async fn walk(&self, names: &[&[u8]]) -> Result<DirRef> {
         let mut dir = ROOT;
         for name in names {
-            let inode = self.client.namespace().lookup(dir, name).await?;
+            let inode = self.client.namespace().lookup_bucket(dir, name).await?;
             if kind(&inode) != InodeKind::Directory {
                 let name = String::from_utf8_lossy(name);
                 return Err(ClientError::om(
@@ -173,7 +173,7 @@ impl Files {
     /// The directory of this name, made if it is missing.
     async fn directory(&self, dir: DirRef, name: &[u8]) -> Result<Inode> {
         let namespace = self.client.namespace();
-        let found = match namespace.lookup(dir, name).await {
+        let found = match namespace.lookup_bucket(dir, name).await {
             Err(error) if error.is_not_found() && dir.bucket_id != 0 => {
                 let request = self.new_inode(dir, name, InodeKind::Directory);
                 let made = namespace.create(request).await?.inode;

@@ -87,7 +87,18 @@ impl Namespace {
         let request = LookupRequest {
             dir: Some(dir),
             name: name.to_vec().into(),
-            absent_ok: false,
+            ..Default::default()
+        };
+        whole(ask!(self.om, Lookup, request)?.inode)
+    }
+
+    /// As [`lookup`](Self::lookup), but a bucket link is answered as the bucket that it leads to, at its place.
+    pub async fn lookup_bucket(&self, dir: DirRef, name: &[u8]) -> Result<Inode> {
+        let request = LookupRequest {
+            dir: Some(dir),
+            name: name.to_vec().into(),
+            follow: true,
+            ..Default::default()
         };
         whole(ask!(self.om, Lookup, request)?.inode)
     }
@@ -98,6 +109,7 @@ impl Namespace {
             dir: Some(dir),
             name: name.to_vec().into(),
             absent_ok: true,
+            follow: false,
         };
         let answer = ask!(self.om, Lookup, request)?;
         match answer.inode {

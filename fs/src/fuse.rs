@@ -94,10 +94,10 @@ fn owned(name: &OsStr) -> Bytes {
 }
 
 fn fopen(opened: &Opened) -> FopenFlags {
-    if opened.keep_cache {
-        FopenFlags::FOPEN_KEEP_CACHE
-    } else {
-        FopenFlags::empty()
+    match (opened.keep_cache, opened.direct) {
+        (_, true) => FopenFlags::FOPEN_DIRECT_IO,
+        (true, false) => FopenFlags::FOPEN_KEEP_CACHE,
+        (false, false) => FopenFlags::empty(),
     }
 }
 

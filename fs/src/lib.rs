@@ -18,6 +18,7 @@ mod mount;
 mod mountpoint;
 mod names;
 mod number;
+mod objects;
 mod options;
 mod past;
 pub mod vfs;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::attr::Attr;
 use crate::errno::{FsError, Result};
 use crate::number;
+use crate::objects;
 use crate::vfs::dir::Cursor;
 use crate::wire::{self, DirRef, InodeKind, InodeRef, InodeRow};
 
@@ -26,14 +27,14 @@ pub(crate) const NAME: &[u8] = b".snapshot";
 const SLOT: u32 = 48;
 /// The slot of all directories `.snapshot`.
 const LISTS: u64 = 1;
-/// Slots end here: the bit above tells numbers of another kind.
-const SECOND: u32 = 63;
+/// Slots end here: the bits above tell numbers of other kinds.
+const END: u32 = 62;
 /// Handles of this table have numbers from here on.
 const HANDLES: u64 = 1 << 63;
 
 /// Whether the inode number is of this table.
 pub(crate) fn is_past(ino: u64) -> bool {
-    number::first(ino) >> SLOT != 0
+    number::first(ino) >> SLOT != 0 && !objects::is_object(ino)
 }
 
 /// Whether the handle is of this table.
@@ -110,7 +111,7 @@ impl Slots {
         let next = LISTS + 1 + self.by_snapshot.len() as u64;
         match self.by_snapshot.get(&snapshot) {
             Some(slot) => Ok(*slot),
-            None if next >= 1 << (SECOND - SLOT) => {
+            None if next >= 1 << (END - SLOT) => {
                 tracing::warn!(
                     "this mount has looked into as many snapshots as it can: mount anew"
                 );

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use ozone_kv::{Db, Overlay, WriteTarget};
+use ozone_proto::bucket::OBJECT_STORE;
 use ozone_proto::namespace::{
     BucketRow, Change, DirRef, Inode, InodeRow, OrphanRow, Replication, VolumeRow,
 };
 use prost::Message;
 
 use crate::error::{OmError, Result, refuse};
-use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
+use crate::namespace::{self, Found, Level, ROW_VERSION, Slot, layout};
 use crate::rows::{Row, Rows};
 use crate::snapshots::change_log::{self, Changed};
 use crate::tables::{self, Table};
@@ -135,7 +136,7 @@ impl Apply<'_> {
         self.rows.delete(table.0, key.to_vec());
     }
 
-    /// A new object id: from 2, never reused.
+    /// A new object id: from 2, never reused, below what marks object-store buckets.
     pub fn next_id(&mut self) -> Result<u64> {
         self.next_ids(1)
     }
@@ -150,7 +151,7 @@ impl Apply<'_> {
                     .map_err(|_| OmError::Storage("metaTable: bad id counter".into()))?,
             ),
         };
-        if next.saturating_add(count) > 1 << 48 {
+        if next.saturating_add(count) > OBJECT_STORE {
             return Err(OmError::Storage("object ids are used up".into()));
         }
         self.put_raw(
@@ -203,6 +204,9 @@ impl Apply<'_> {
     /// Writes an inode's row back to where it was found, as a change of the inode.
     pub fn store(&mut self, slot: &Slot, row: &InodeRow) -> Result<()> {
         self.inode_changed(row.object_id);
+        if let Slot::Key { dir, name } = slot {
+            self.place_changed(dir.bucket_id, dir.parent_id, name);
+        }
         if let Slot::Row { table, key } = slot {
             match *table {
                 tables::INODE => {
@@ -235,11 +239,15 @@ impl Apply<'_> {
                 self.put_volume(&volume);
             }
             Slot::Bucket { volume, bucket } => {
-                let mut bucket = namespace::bucket(self, volume, bucket)?;
+                let mut bucket = namespace::bucket_entry(self, volume, bucket)?;
                 bucket.inode = Some(row);
                 self.put_bucket(&bucket);
             }
             Slot::Row { table, key } => self.put(*table, key, &row),
+            Slot::Key { dir, name } => {
+                let (table, key) = layout::of(dir).row_key(self, dir, name)?;
+                self.put(table, &key, &row);
+            }
             Slot::Orphan(key) => {
                 let mut orphan: OrphanRow = self
                     .get(tables::ORPHAN, key)?

@@ -109,6 +109,7 @@ pub fn volume(row: VolumeRow) -> VolumeInfo {
 
 /// A bucket.
 pub fn bucket(row: BucketRow) -> BucketInfo {
+    let link = namespace::is_link(&row);
     let inode = row.inode.unwrap_or_default();
     BucketInfo {
         volume_name: row.volume,
@@ -125,6 +126,8 @@ pub fn bucket(row: BucketRow) -> BucketInfo {
         used_namespace: Some(row.used_namespace),
         bucket_layout: Some(row.layout as i32),
         owner: Some(row.owner),
+        source_volume: link.then_some(row.source_volume),
+        source_bucket: link.then_some(row.source_bucket),
         default_replication_config: row.replication.map(|r| DefaultReplicationConfig {
             r#type: r.r#type,
             factor: Some(r.factor),

@@ -1,33 +1,15 @@
-//! Keys of the object interface as paths of the tree.
+//! Keys of the object interface as places in their bucket.
 
 use ozone_proto::namespace::DirRef;
 use ozone_proto::om::Status;
 
 use crate::error::{OmError, Result};
-use crate::namespace::{self, Found};
+use crate::namespace::{self, Found, layout};
 use crate::rows::Rows;
 
-/// The names of a key's path: at least one, none of them special.
-pub fn split(key: &str) -> Result<Vec<&[u8]>> {
-    let names: Vec<&[u8]> = key
-        .split('/')
-        .filter(|n| !n.is_empty())
-        .map(str::as_bytes)
-        .collect();
-    if names.is_empty() {
-        return Err(OmError::refused(
-            Status::InvalidKeyName,
-            "Key name is missing.",
-        ));
-    }
-    if names[0] == b".snapshot" {
-        return Err(OmError::refused(
-            Status::InvalidKeyName,
-            "Cannot use the reserved name .snapshot at the root of a bucket",
-        ));
-    }
-    names.iter().try_for_each(|n| namespace::check_name(n))?;
-    Ok(names)
+/// The names that lead to a key of the bucket of `root`.
+pub fn split<'k>(root: &DirRef, key: &'k str) -> Result<Vec<&'k [u8]>> {
+    layout::of(root).path(key)
 }
 
 /// The directory that holds the last name of `path`, if it exists.
@@ -48,7 +30,7 @@ pub fn resolve<'k>(
     root: &DirRef,
     key: &'k str,
 ) -> Result<Option<(DirRef, &'k [u8], Found)>> {
-    let path = split(key)?;
+    let path = split(root, key)?;
     let Some(dir) = parent(rows, root, &path)? else {
         return Ok(None);
     };

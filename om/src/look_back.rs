@@ -189,6 +189,7 @@ fn objects(request: &mut ListObjectsRequest, then: &impl Rows) -> Result<ListObj
         .objects
         .iter_mut()
         .filter_map(|object| object.key.as_mut());
+    // Inodes are told by their own names, as those of a snapshot's directories are.
     names
         .chain(&mut found.common_prefixes)
         .for_each(|name| name.insert_str(0, &lead));

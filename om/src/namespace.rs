@@ -4,6 +4,12 @@
 //! finds the row without an index per file; the id proves that it is still the same inode. Inodes
 //! with several names, orphans and directories are found by id alone.
 
+pub mod flat;
+pub mod layout;
+pub mod tree;
+
+use std::collections::HashSet;
+
 use ozone_common::names;
 use ozone_proto::namespace::{
     BucketRow, DirRef, Inode, InodeKind, InodeRef, InodeRow, OrphanRow, PlaceRow, VolumeRow,
@@ -12,7 +18,6 @@ use ozone_proto::om::Status;
 
 use crate::error::{OmError, Result, refuse};
 use crate::rows::Rows;
-use crate::snapshots;
 use crate::tables::{self, Table};
 
 /// Object id of `/`.
@@ -31,6 +36,8 @@ pub enum Slot {
     Bucket { volume: String, bucket: String },
     /// A row of its own, under its name or (several names) under its id.
     Row { table: Table, key: Vec<u8> },
+    /// The row of a key of an object-store bucket.
+    Key { dir: DirRef, name: Vec<u8> },
     /// Unlinked, kept for the sessions that have it open.
     Orphan(Vec<u8>),
 }
@@ -132,8 +139,29 @@ pub fn volume(rows: &impl Rows, name: &str) -> Result<VolumeRow> {
         })
 }
 
-/// The row of a bucket, by names.
+/// The row of a bucket, by names; under the name of a link, that of the bucket that it leads to.
 pub fn bucket(rows: &impl Rows, volume_name: &str, name: &str) -> Result<BucketRow> {
+    let mut row = bucket_entry(rows, volume_name, name)?;
+    let mut passed = HashSet::new();
+    while is_link(&row) {
+        if !passed.insert((row.volume.clone(), row.name.clone())) {
+            let message = format!(
+                "Detected loop in bucket links. Bucket name: {name}, Volume name: {volume_name}"
+            );
+            return Err(OmError::refused(Status::DetectedLoopInBucketLinks, message));
+        }
+        row = bucket_entry(rows, &row.source_volume, &row.source_bucket)?;
+    }
+    Ok(row)
+}
+
+/// Whether the row is that of a link, which stands for another bucket.
+pub fn is_link(row: &BucketRow) -> bool {
+    !row.source_bucket.is_empty()
+}
+
+/// The row under a bucket's name, which may be a link.
+pub fn bucket_entry(rows: &impl Rows, volume_name: &str, name: &str) -> Result<BucketRow> {
     let found = rows.get(tables::BUCKET, &tables::bucket_key(volume_name, name))?;
     if let Some(row) = found {
         return Ok(row);
@@ -269,24 +297,7 @@ pub fn child(rows: &impl Rows, dir: &DirRef, name: &[u8]) -> Result<Option<Found
                 .get(tables::BUCKET, &tables::bucket_key(&volume.name, name))?
                 .map(bucket_found))
         }
-        Level::Bucket {
-            volume,
-            bucket,
-            parent,
-        } => {
-            let key = tables::child_key(volume, bucket, parent, name);
-            if let Some(row) = rows.get(tables::FILE, &key)? {
-                return follow(rows, volume, bucket, tables::FILE, key, row).map(Some);
-            }
-            let row = rows.get(tables::DIRECTORY, &key)?;
-            Ok(row.map(|row| Found {
-                slot: Slot::Row {
-                    table: tables::DIRECTORY,
-                    key,
-                },
-                row,
-            }))
-        }
+        Level::Bucket { .. } => layout::of(dir).child(rows, dir, name),
     }
 }
 
@@ -366,14 +377,7 @@ pub fn is_empty(rows: &impl Rows, dir: &DirRef) -> Result<bool> {
     match level(dir) {
         Level::Root => Ok(!rows.any(tables::VOLUME, b"/")?),
         Level::Volume(id) => Ok(!rows.any(tables::BUCKET_ID, format!("/{id}/").as_bytes())?),
-        Level::Bucket {
-            volume,
-            bucket,
-            parent,
-        } => {
-            let prefix = tables::children_prefix(volume, bucket, parent);
-            Ok(!rows.any(tables::FILE, &prefix)? && !rows.any(tables::DIRECTORY, &prefix)?)
-        }
+        Level::Bucket { .. } => layout::of(dir).is_empty(rows, dir),
     }
 }
 
@@ -392,17 +396,12 @@ pub fn inode(dir: &DirRef, name: &[u8], row: InodeRow) -> Inode {
     }
 }
 
-/// Refuses names that nothing new in the directory can have.
-pub fn check_new_name(dir: &DirRef, name: &[u8]) -> Result<()> {
-    check_name(name)?;
-    let in_root = dir.bucket_id != 0 && dir.parent_id == dir.bucket_id;
-    if in_root && name == snapshots::DIRECTORY.as_bytes() {
-        return Err(OmError::refused(
-            Status::InvalidKeyName,
-            "Cannot use the reserved name .snapshot at the root of a bucket",
-        ));
-    }
-    Ok(())
+/// The refusal of the name under which a bucket shows its snapshots.
+fn reserved() -> OmError {
+    OmError::refused(
+        Status::InvalidKeyName,
+        "Cannot use the reserved name .snapshot at the root of a bucket",
+    )
 }
 
 /// Refuses names that a directory entry cannot have.

@@ -45,6 +45,26 @@ pub trait Rows {
     }
 }
 
+impl<R: Rows + ?Sized> Rows for &R {
+    fn get_raw(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        (**self).get_raw(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        (**self).scan(table, prefix, after, limit)
+    }
+
+    fn snapshot(&self) -> u64 {
+        (**self).snapshot()
+    }
+}
+
 /// Decodes a row, naming the table when it cannot be.
 pub fn decode<M: Message + Default>(table: Table, bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(|e| OmError::Storage(format!("{}: undecodable row: {e}", table.0)))

@@ -34,6 +34,8 @@ tables! {
     DIRECTORY_ID = "directoryIdTable";
     /// `/<volumeId>/<bucketId>/<parentId>/<name>` -> InodeRow of anything else
     FILE = "fileTable";
+    /// `/<volume>/<bucket>/<key>` -> InodeRow of a key of an object-store bucket
+    KEY = "keyTable";
     /// `/<volumeId>/<bucketId>/<objectId>` -> InodeRow of an inode with several names
     INODE = "inodeTable";
     /// `/<volumeId>/<bucketId>/<objectId>` -> OrphanRow

@@ -6,7 +6,7 @@ use ozone_proto::namespace::{DeletedRow, DirRef, InodeKind, InodeRow, Keep, Orph
 use crate::apply::Apply;
 use crate::block_refs::Holder;
 use crate::error::Result;
-use crate::namespace::{self, Found, Level, ROW_VERSION, Slot};
+use crate::namespace::{self, Found, Level, ROW_VERSION, Slot, layout};
 use crate::rows::Rows;
 use crate::{links, tables};
 
@@ -21,18 +21,11 @@ pub fn drop_name(
     found: Found,
     keep: Option<&Keep>,
 ) -> Result<InodeRow> {
-    let Level::Bucket {
-        volume,
-        bucket,
-        parent,
-    } = namespace::level(dir)
-    else {
+    let Level::Bucket { volume, bucket, .. } = namespace::level(dir) else {
         return Ok(found.row);
     };
-    apply.delete(
-        tables::FILE,
-        &tables::child_key(volume, bucket, parent, name),
-    );
+    let (table, row_key) = layout::of(dir).row_key(apply, dir, name)?;
+    apply.delete(table, &row_key);
     apply.name_changed(dir, name);
     let mut row = found.row;
     if is_shared(&found.slot) {

@@ -39,6 +39,7 @@ mod generated {
     }
 }
 
+pub mod bucket;
 pub mod place;
 
 pub use generated::hadoop::hdds;

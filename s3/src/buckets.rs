@@ -101,7 +101,10 @@ impl Gateway {
     }
 
     async fn make(&self, objects: &Objects, bucket: &str) -> Result<(), ClientError> {
-        let new = NewBucket::default;
+        let new = || NewBucket {
+            layout: Some(self.layout),
+            ..Default::default()
+        };
         match objects.create_bucket(&self.volume, bucket, new()).await {
             Err(error) if is(&error, Status::VolumeNotFound) => {}
             made => return made,

@@ -87,8 +87,8 @@ impl Gateway {
         )?;
         let own = headers!(input).into_pairs()?;
         let (bucket, key) = source(&input.copy_source)?;
-        let from = names::key(&self.volume, bucket, key)?;
-        let to = names::key(&self.volume, &input.bucket, &input.key)?;
+        let from = names::key(&objects, &self.volume, bucket, key).await?;
+        let to = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         if from == to && !replaced && !retagged && input.storage_class.is_none() {
             return Err(s3_error!(
                 InvalidRequest,

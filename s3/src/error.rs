@@ -46,6 +46,7 @@ pub(crate) fn answer(error: ClientError) -> S3Error {
         S::BucketAlreadyExists => C::BucketAlreadyExists,
         S::KeyAlreadyExists | S::EtagMismatch => C::PreconditionFailed,
         S::InvalidBucketName => C::InvalidBucketName,
+        S::DetectedLoopInBucketLinks => C::InvalidRequest,
         S::NameTooLong => C::KeyTooLongError,
         S::InvalidKeyName | S::InvalidPath | S::InvalidRequest => C::InvalidArgument,
         S::NotAFile | S::FileAlreadyExists | S::NotADirectory | S::IsADirectory => {

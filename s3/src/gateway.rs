@@ -1,6 +1,7 @@
 //! S3's operations, each handed to the module that does it. What has no line here answers NotImplemented.
 
 use ozone_client::Objects;
+use ozone_client::wire::om::BucketLayoutProto;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
@@ -14,6 +15,8 @@ pub(crate) struct Gateway {
     pub(crate) users: Users,
     /// The volume whose buckets are shown.
     pub(crate) volume: String,
+    /// How buckets that are made here keep their names.
+    pub(crate) layout: BucketLayoutProto,
 }
 
 /// What handlers answer with.

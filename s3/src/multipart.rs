@@ -1,5 +1,6 @@
 //! Multipart uploads.
 
+use ozone_client::Objects;
 use ozone_client::objects::{CopyFrom, KeyName, S3Key, UploadsPage};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::*;
@@ -83,14 +84,13 @@ fn copied_range(text: Option<&String>, size: u64) -> S3Result<Option<std::ops::R
 }
 
 impl Gateway {
-    fn name<'a>(&'a self, bucket: &'a str, key: &'a str) -> S3Result<KeyName<'a>> {
-        if key.ends_with('/') {
-            return Err(s3_error!(
-                InvalidArgument,
-                "a name with a trailing slash is a directory's"
-            ));
-        }
-        names::key(&self.volume, bucket, key)
+    async fn name<'a>(
+        &'a self,
+        objects: &Objects,
+        bucket: &'a str,
+        key: &'a str,
+    ) -> S3Result<KeyName<'a>> {
+        names::file(objects, &self.volume, bucket, key).await
     }
 
     pub(crate) async fn multipart_create(
@@ -110,7 +110,7 @@ impl Gateway {
             tags: tags_of_header(input.tagging.as_deref())?,
             ..Default::default()
         };
-        let name = self.name(&input.bucket, &input.key)?;
+        let name = self.name(&objects, &input.bucket, &input.key).await?;
         let id = objects.begin_multipart(name, key).await.map_err(answer)?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket.clone()),
@@ -132,7 +132,7 @@ impl Gateway {
         let objects = self.objects_of(&request, &bucket, owner.as_ref()).await?;
         let promised = promised!(request, request.input);
         let input = &mut request.input;
-        let name = self.name(&input.bucket, &input.key)?;
+        let name = self.name(&objects, &input.bucket, &input.key).await?;
         let number = part_number(input.part_number)?;
         let mut upload = objects.upload(name, None);
         let received = body::receive(input.body.take(), promised, &mut upload).await?;
@@ -161,8 +161,8 @@ impl Gateway {
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
         let number = part_number(input.part_number)?;
         let (bucket, key) = source(&input.copy_source)?;
-        let from = self.name(bucket, key)?;
-        let to = self.name(&input.bucket, &input.key)?;
+        let from = self.name(&objects, bucket, key).await?;
+        let to = self.name(&objects, &input.bucket, &input.key).await?;
         let conditions = source_conditions!(input);
         let owner = input.expected_source_bucket_owner.as_ref();
         let found = self
@@ -198,7 +198,7 @@ impl Gateway {
         let input = &request.input;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = self.name(&input.bucket, &input.key)?;
+        let name = self.name(&objects, &input.bucket, &input.key).await?;
         let (if_absent, if_match) =
             conditions::of_write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let listed = input
@@ -241,7 +241,7 @@ impl Gateway {
         let input = &request.input;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = self.name(&input.bucket, &input.key)?;
+        let name = self.name(&objects, &input.bucket, &input.key).await?;
         let aborted = objects.abort_multipart(name, &input.upload_id).await;
         aborted.map_err(answer)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
@@ -254,7 +254,7 @@ impl Gateway {
         let input = &request.input;
         let expected = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, expected).await?;
-        let name = self.name(&input.bucket, &input.key)?;
+        let name = self.name(&objects, &input.bucket, &input.key).await?;
         let limit = page_size(input.max_parts)?;
         let after = input
             .part_number_marker

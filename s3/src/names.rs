@@ -1,11 +1,13 @@
 //! Names: which bucket and key a request means, and which of S3's keys a filesystem cannot have.
 
+use ozone_client::Objects;
 use ozone_client::objects::KeyName;
+use ozone_client::wire::om::BucketLayoutProto;
 use ozone_common::names::validate_key_component;
 use s3s::validation::NameValidation;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::error::refuse;
+use crate::error::{answer, refuse};
 
 /// The longest key, in bytes, as Amazon has it.
 const MAX_KEY: usize = 1024;
@@ -19,21 +21,61 @@ impl NameValidation for AnyName {
     }
 }
 
-/// The key of a request, if a tree can hold it. Two names that a tree would take for one are never mixed up.
-pub(crate) fn key<'a>(volume: &'a str, bucket: &'a str, key: &'a str) -> S3Result<KeyName<'a>> {
+/// The key of a request, if its bucket can hold it. A tree cannot hold every key of S3's: two names that it would take
+/// for one are never mixed up. How the bucket keeps its names is asked only for keys that a tree cannot hold.
+pub(crate) async fn key<'a>(
+    objects: &Objects,
+    volume: &'a str,
+    bucket: &'a str,
+    key: &'a str,
+) -> S3Result<KeyName<'a>> {
+    checked(objects, volume, bucket, key, as_path(key)).await
+}
+
+/// As [`key`], of a key that has content in any case: a directory of a tree has none.
+pub(crate) async fn file<'a>(
+    objects: &Objects,
+    volume: &'a str,
+    bucket: &'a str,
+    key: &'a str,
+) -> S3Result<KeyName<'a>> {
+    let directory = "a name with a trailing slash is a directory's".to_owned();
+    let allowed = match key.ends_with('/') {
+        true => Err(directory),
+        false => as_path(key),
+    };
+    checked(objects, volume, bucket, key, allowed).await
+}
+
+async fn checked<'a>(
+    objects: &Objects,
+    volume: &'a str,
+    bucket: &'a str,
+    key: &'a str,
+    in_tree: Result<(), String>,
+) -> S3Result<KeyName<'a>> {
     if key.len() > MAX_KEY {
         let message = format!("a key has {MAX_KEY} bytes at most, not {}", key.len());
         return Err(refuse(S3ErrorCode::KeyTooLongError, message));
     }
-    let path = key.strip_suffix('/').unwrap_or(key);
-    for part in path.split('/') {
-        validate_key_component(part).map_err(|error| bad(key, &error.to_string()))?;
+    if let Err(reason) = in_tree {
+        let info = objects.info_bucket(volume, bucket).await.map_err(answer)?;
+        if info.bucket_layout() != BucketLayoutProto::ObjectStore {
+            return Err(bad(key, &reason));
+        }
     }
     Ok(KeyName {
         volume,
         bucket,
         key,
     })
+}
+
+/// Whether the key is a path of a filesystem; why not.
+fn as_path(key: &str) -> Result<(), String> {
+    let path = key.strip_suffix('/').unwrap_or(key);
+    let mut parts = path.split('/');
+    parts.try_for_each(|part| validate_key_component(part).map_err(|error| error.to_string()))
 }
 
 fn bad(key: &str, reason: &str) -> S3Error {
@@ -49,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_are_no_paths_are_refused() {
+    fn keys_that_are_no_paths_are_known() {
         for good in [
             "a",
             "a/b",
@@ -61,14 +103,11 @@ mod tests {
             "a\\b",
             "\u{1}",
         ] {
-            key("v", "b", good).unwrap();
+            as_path(good).unwrap();
         }
         for bad in ["/", "/a", "a//b", "a//", ".", "..", "a/../b", "./a", "a\0b"] {
-            let error = key("v", "b", bad).unwrap_err();
-            assert_eq!(error.code(), &S3ErrorCode::InvalidArgument, "{bad}");
+            as_path(bad).unwrap_err();
         }
-        let long = key("v", "b", &"x/".repeat(600)).map(drop).unwrap_err();
-        assert_eq!(long.code(), &S3ErrorCode::KeyTooLongError);
-        key("v", "b", &"x".repeat(256)).map(drop).unwrap_err();
+        as_path(&"x".repeat(256)).unwrap_err();
     }
 }

@@ -56,16 +56,15 @@ impl Gateway {
         let objects = self.objects_of(&request, &bucket, owner.as_ref()).await?;
         let promised = promised!(request, request.input);
         let input = &mut request.input;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         let (if_absent, if_match) =
             conditions::of_write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let metadata = headers!(input).into_pairs()?;
         let tags = tags_of_header(input.tagging.as_deref())?;
         let mut upload = objects.upload(name, None);
         let received = body::receive(input.body.take(), promised, &mut upload).await?;
-        let directory = input.key.ends_with('/');
         let key = S3Key {
-            etag: (!directory).then(|| received.etag.clone()),
+            etag: Some(received.etag.clone()),
             metadata,
             tags,
             if_absent,
@@ -105,7 +104,7 @@ impl Gateway {
         (bucket, key): (&str, &str),
         if_match: Option<String>,
     ) -> S3Result<()> {
-        let name = names::key(&self.volume, bucket, key)?;
+        let name = names::key(objects, &self.volume, bucket, key).await?;
         match objects.delete_object(name, if_match.clone()).await {
             Err(error) if error.is_not_found() && if_match.is_none() => match answer(error) {
                 error if error.code() == &s3s::S3ErrorCode::NoSuchKey => Ok(()),

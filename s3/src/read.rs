@@ -47,9 +47,9 @@ impl Key {
     }
 
     pub(crate) fn size(&self) -> u64 {
-        match self.info.key_name.ends_with('/') {
-            true => 0,
-            false => self.info.data_size,
+        match self.info.is_file() {
+            true => self.info.data_size,
+            false => 0,
         }
     }
 
@@ -120,7 +120,7 @@ impl Gateway {
         refuse_parts(input.part_number)?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         let (info, reader) = objects.read_object(name).await.map_err(answer)?;
         let key = Key::new(info, &input.key)?;
         check(&conditions!(input), &key)?;
@@ -157,7 +157,7 @@ impl Gateway {
         refuse_parts(input.part_number)?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         let info = objects.head_object(name).await.map_err(answer)?;
         let key = Key::new(info, &input.key)?;
         check(&conditions!(input), &key)?;

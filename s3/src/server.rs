@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ozone_client::Client;
+use ozone_client::wire::om::BucketLayoutProto;
 use ozone_common::config::{Config, check_listener, listener_hint};
 use ozone_common::net::{BoxStream, Net, NetListener};
 use ozone_common::request;
@@ -75,7 +76,10 @@ impl S3Server {
         let listener = net.bind(address).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         let volume = config.get_str("ozone.s3g.volume.name").map_err(start)?;
-        let service = service(client, volume.to_owned());
+        let layout = config.get_str("ozone.s3g.default.bucket.layout");
+        let layout = BucketLayoutProto::from_str_name(layout.map_err(start)?);
+        let layout = layout.unwrap_or(BucketLayoutProto::FileSystemOptimized);
+        let service = service(client, (volume.to_owned(), layout));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let connections = TaskTracker::new();
         let acceptor = Acceptor {
@@ -114,11 +118,12 @@ impl S3Server {
     }
 }
 
-fn service(client: Client, volume: String) -> S3Service {
+fn service(client: Client, (volume, layout): (String, BucketLayoutProto)) -> S3Service {
     let users = Users::new(client);
     let gateway = Gateway {
         users: users.clone(),
         volume,
+        layout,
     };
     let mut builder = S3ServiceBuilder::new(gateway);
     builder.set_auth(users);

@@ -19,7 +19,7 @@ impl Gateway {
         refuse_versions(input.version_id.as_ref())?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         let tags = tags_of_set(&input.tagging.tag_set)?;
         objects.set_tags(name, &tags).await.map_err(answer)?;
         Ok(S3Response::new(PutObjectTaggingOutput::default()))
@@ -33,7 +33,7 @@ impl Gateway {
         refuse_versions(input.version_id.as_ref())?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         let info = objects.head_object(name).await.map_err(answer)?;
         let key = Key::new(info, &input.key)?;
         let tags = key.info.tags.into_iter();
@@ -55,7 +55,7 @@ impl Gateway {
         refuse_versions(input.version_id.as_ref())?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&self.volume, &input.bucket, &input.key)?;
+        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
         objects.set_tags(name, &[]).await.map_err(answer)?;
         Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
     }

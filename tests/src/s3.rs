@@ -70,20 +70,25 @@ impl Answer {
 }
 
 impl S3 {
-    /// A user of the cluster, who gets a secret.
-    pub fn of(cluster: &Cluster, id: &str) -> Self {
+    /// Where the cluster's gateway listens.
+    pub fn endpoint_of(cluster: &Cluster) -> String {
         let line = cluster.summary().iter().find_map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
             (words.first() == Some(&"S3")).then(|| words[1].to_owned())
         });
         let endpoint = line.expect("the gateway is in the summary");
+        endpoint.trim_start_matches("http://").to_owned()
+    }
+
+    /// A user of the cluster, who gets a secret.
+    pub fn of(cluster: &Cluster, id: &str) -> Self {
         let output = cluster.ozone(&["s3", "getsecret", "-u", id]);
         let text = text(&output);
         let secret = text
             .lines()
             .find_map(|line| line.strip_prefix("awsSecret="));
         Self {
-            endpoint: endpoint.trim_start_matches("http://").to_owned(),
+            endpoint: Self::endpoint_of(cluster),
             id: id.to_owned(),
             secret: secret
                 .unwrap_or_else(|| panic!("no secret: {text}"))

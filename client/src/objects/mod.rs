@@ -94,7 +94,7 @@ impl Objects {
         let volume = self.namespace.lookup(ROOT, volume.as_bytes()).await?;
         let bucket = self
             .namespace
-            .lookup(dir_of(&volume)?, bucket.as_bytes())
+            .lookup_bucket(dir_of(&volume)?, bucket.as_bytes())
             .await?;
         dir_of(&bucket)
     }

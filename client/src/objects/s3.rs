@@ -60,6 +60,18 @@ pub(super) fn pairs(pairs: &[(String, String)]) -> Vec<KeyValue> {
     pairs.iter().map(pair).collect()
 }
 
+fn request(volume: &str, bucket: &str, list: &ListRequest) -> ListObjectsRequest {
+    ListObjectsRequest {
+        volume_name: volume.to_owned(),
+        bucket_name: bucket.to_owned(),
+        prefix: Some(list.prefix.clone()),
+        delimiter: Some(list.delimiter.clone()),
+        after: Some(list.after.clone().into_bytes().into()),
+        limit: Some(list.limit),
+        inodes: None,
+    }
+}
+
 impl S3Key {
     /// The request's arguments with all of this in them.
     pub(super) fn apply_to(&self, args: KeyArgs) -> KeyArgs {
@@ -145,13 +157,20 @@ impl Objects {
         bucket: &str,
         list: &ListRequest,
     ) -> Result<ListedPage> {
+        let request = request(volume, bucket, list);
+        ask!(self, ListObjects, ListObjects, request)
+    }
+
+    /// As [`list_objects`](Self::list_objects), of an object-store bucket, with the inodes of its keys.
+    pub async fn list_inodes(
+        &self,
+        volume: &str,
+        bucket: &str,
+        list: &ListRequest,
+    ) -> Result<ListedPage> {
         let request = ListObjectsRequest {
-            volume_name: volume.to_owned(),
-            bucket_name: bucket.to_owned(),
-            prefix: Some(list.prefix.clone()),
-            delimiter: Some(list.delimiter.clone()),
-            after: Some(list.after.clone().into_bytes().into()),
-            limit: Some(list.limit),
+            inodes: Some(true),
+            ..request(volume, bucket, list)
         };
         ask!(self, ListObjects, ListObjects, request)
     }

@@ -50,6 +50,11 @@ impl Objects {
 }
 
 impl Upload {
+    /// Gives the key these permission bits, instead of the server's default.
+    pub fn set_mode(&mut self, mode: u32) {
+        self.args.mode = Some(mode);
+    }
+
     /// Bytes that were written.
     pub fn size(&self) -> u64 {
         self.size

@@ -4,7 +4,7 @@ use ozone_proto::namespace::DirRef;
 
 use super::Ofs;
 use super::error::Result;
-use super::status::{Describe, FileStatus};
+use super::status::{Describe, FileStatus, Kind};
 use crate::Namespace;
 use crate::namespace::place_of;
 
@@ -43,9 +43,15 @@ impl Listing {
         if let Some(last) = entries.last() {
             self.after = place_of(last)?.name.to_vec();
         }
+        let in_volume = self.dir.volume_id != 0 && self.dir.bucket_id == 0;
         let mut page = Vec::with_capacity(entries.len());
         for entry in entries {
-            page.push(self.describe.inode(entry).await?);
+            let mut status = self.describe.inode(entry).await?;
+            if in_volume && status.kind == Kind::Symlink {
+                // A bucket link is walked through.
+                (status.kind, status.length) = (Kind::Directory, 0);
+            }
+            page.push(status);
         }
         Ok(page)
     }

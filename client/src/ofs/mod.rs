@@ -167,6 +167,10 @@ impl Ofs {
         if path.is_past() {
             return Err(OfsError::ReadOnly);
         }
+        let link = match path.level() {
+            Level::Bucket => self.link(path).await?,
+            _ => None,
+        };
         match path.level() {
             Level::Root => return Err(OfsError::Refused("Cannot delete root directory.")),
             Level::Volume if recursive => {
@@ -175,7 +179,7 @@ impl Ofs {
                      Delete the buckets of the volume, and then the volume with -rmdir.",
                 ));
             }
-            Level::Bucket if recursive => self.empty(path).await?,
+            Level::Bucket if recursive && link.is_none() => self.empty(path).await?,
             Level::Key if recursive => {
                 let key = path.key();
                 let objects = self.client.objects();
@@ -183,7 +187,10 @@ impl Ofs {
             }
             _ => {}
         }
-        let inode = self.inode(path).await?;
+        let inode = match link {
+            Some(link) => link,
+            None => self.inode(path).await?,
+        };
         let InodeRef {
             dir,
             name,
@@ -276,7 +283,7 @@ impl Ofs {
             return Ok(volume);
         }
         let bucket = path.bucket().as_bytes();
-        let bucket = namespace.lookup(dir_of(&volume)?, bucket).await?;
+        let bucket = namespace.lookup_bucket(dir_of(&volume)?, bucket).await?;
         if path.level() == Level::Bucket {
             return Ok(bucket);
         }
@@ -285,6 +292,15 @@ impl Ofs {
             ..Default::default()
         };
         Ok(namespace.get_attr(list).await?)
+    }
+
+    /// The link that a bucket is, if it is one.
+    async fn link(&self, path: &OfsPath) -> Result<Option<Inode>> {
+        let namespace = self.client.namespace();
+        let volume = namespace.lookup(ROOT, path.volume().as_bytes()).await?;
+        let bucket = path.bucket().as_bytes();
+        let found = namespace.lookup(dir_of(&volume)?, bucket).await?;
+        Ok(Some(found).filter(|found| !is_directory(found)))
     }
 
     /// Refuses buckets that are not trees. What a bucket is, it stays.
@@ -307,7 +323,7 @@ impl Ofs {
     /// The directory of this name, made if it is missing.
     async fn directory(&self, dir: DirRef, name: &str) -> Result<Inode> {
         let namespace = self.client.namespace();
-        let found = match namespace.lookup(dir, name.as_bytes()).await {
+        let found = match namespace.lookup_bucket(dir, name.as_bytes()).await {
             Err(error) if error.is_not_found() => self.new_directory(dir, name).await?,
             found => found?,
         };

@@ -262,6 +262,7 @@ pub const KEYS: &[KeySpec] = &[
     KeySpec::address("ozone.s3g.http-address", "127.0.0.1:9878", 9878, "Where the S3 gateway answers."),
     KeySpec::new("ozone.s3g.domain.name", "", Kind::List, "Domains under which a host name is a bucket name.").unused(),
     KeySpec::new("ozone.s3.administrators", "", Kind::List, "Users who may manage the S3 secrets of others."),
+    KeySpec::new("ozone.s3g.default.bucket.layout", "FILE_SYSTEM_OPTIMIZED", Kind::Choice(&["FILE_SYSTEM_OPTIMIZED", "OBJECT_STORE"]), "Layout of the buckets that are made by S3."),
     KeySpec::new("ozone.s3g.volume.name", "s3v", Kind::Text, "The volume whose buckets S3 sees."),
 ];
 

@@ -213,7 +213,6 @@ pub const KNOWN: &[&str] = &[
     "ozone.replication.allowed-configs",
     "ozone.s3.administrators.groups",
     "ozone.s3g.client.buffer.size",
-    "ozone.s3g.default.bucket.layout",
     "ozone.s3g.fso.directory.creation",
     "ozone.s3g.http.auth.type",
     "ozone.s3g.https-address",

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use crate::attr::Known;
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{InodeKind, InodeRef, InodeRow, SetAttrRequest};
 
@@ -50,6 +51,9 @@ impl Vfs {
         ino: u64,
         changes: Changes,
     ) -> Result<Known> {
+        if objects::is_object(ino) {
+            return self.object_set_attr(who, ino, changes).await;
+        }
         let inode = self.inodes.get(ino)?;
         let mut request = request(&inode, who, &changes)?;
         if let Some(uid) = request.uid {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use dashmap::DashMap;
 use nix::errno::Errno;
-use ozone_client::{ClientError, Namespace};
+use ozone_client::{Client, ClientError, Namespace, Objects};
 use ozone_common::caller::{Caller, group_name, user_name};
 
 use crate::errno::{FsError, Result};
@@ -12,16 +12,20 @@ use crate::vfs::{Vfs, Who};
 
 /// Users that have been seen, ready to ask with.
 pub(crate) struct Callers {
+    client: Client,
     namespace: Namespace,
     known: DashMap<(u32, u32), Namespace>,
+    objects: DashMap<(u32, u32), Objects>,
     names: DashMap<u32, String>,
 }
 
 impl Callers {
-    pub(crate) fn new(namespace: Namespace) -> Self {
+    pub(crate) fn new(client: Client, namespace: Namespace) -> Self {
         Self {
+            client,
             namespace,
             known: DashMap::new(),
+            objects: DashMap::new(),
             names: DashMap::new(),
         }
     }
@@ -49,6 +53,20 @@ impl Callers {
         namespace
     }
 
+    /// The object interface for user and primary group.
+    pub(crate) async fn objects(&self, who: &Who) -> Objects {
+        let key = (who.uid, who.gid);
+        if let Some(known) = self.objects.get(&key) {
+            return known.value().clone();
+        }
+        let objects = match caller_of(who, vec![who.gid]).await {
+            Some(caller) => self.client.as_caller(caller).objects().clone(),
+            None => self.client.objects().clone(),
+        };
+        self.objects.insert(key, objects.clone());
+        objects
+    }
+
     /// The namespace as the process sees it, with all of its groups; `None` when it has no others.
     async fn namespace_with_groups(&self, who: &Who) -> Option<Namespace> {
         let gids = who.groups().await;
@@ -59,24 +77,29 @@ impl Callers {
     }
 
     async fn namespace_of(&self, who: &Who, gids: Vec<u32>) -> Namespace {
-        let Who { uid, gid, .. } = *who;
-        // Names may come from a directory server.
-        let names = tokio::task::spawn_blocking(move || {
-            let groups = gids.iter().map(|gid| group_name(*gid)).collect();
-            Caller {
-                user: user_name(uid),
-                groups,
-                uid,
-                gid,
-                gids,
-                remote: None,
-            }
-        });
-        match names.await {
-            Ok(caller) => self.namespace.for_caller(&caller),
-            Err(_) => self.namespace.clone(),
+        match caller_of(who, gids).await {
+            Some(caller) => self.namespace.for_caller(&caller),
+            None => self.namespace.clone(),
         }
     }
+}
+
+/// User and groups by name, as the cluster knows them.
+async fn caller_of(who: &Who, gids: Vec<u32>) -> Option<Caller> {
+    let Who { uid, gid, .. } = *who;
+    // Names may come from a directory server.
+    let names = tokio::task::spawn_blocking(move || {
+        let groups = gids.iter().map(|gid| group_name(*gid)).collect();
+        Caller {
+            user: user_name(uid),
+            groups,
+            uid,
+            gid,
+            gids,
+            remote: None,
+        }
+    });
+    names.await.ok()
 }
 
 impl Who {

@@ -9,6 +9,7 @@ use nix::libc;
 use crate::attr::Known;
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::vfs::attr::Changes;
 use crate::vfs::leases::{Changing, told};
 use crate::vfs::lookup::check_name;
@@ -51,7 +52,16 @@ impl Vfs {
     /// Makes a directory, device, pipe, socket, symbolic link or empty file; EEXIST when the name
     /// is taken. In `/` a directory is a volume, in a volume a bucket. Counts one lookup, as all
     /// that answers attributes of a name does.
-    pub async fn make(&self, who: &Who, parent: u64, name: &[u8], node: NewNode) -> Result<Known> {
+    pub async fn make(
+        self: &Arc<Self>,
+        who: &Who,
+        parent: u64,
+        name: &[u8],
+        node: NewNode,
+    ) -> Result<Known> {
+        if let Some(dir) = self.object_place(parent)? {
+            return self.object_make(who, &dir, name, node).await;
+        }
         let parent = self.inodes.get(parent)?;
         let directory = node.kind == InodeKind::Directory;
         if node.target.len() >= PATH_MAX {
@@ -89,6 +99,9 @@ impl Vfs {
         mode: u32,
         flags: i32,
     ) -> Result<(Known, Opened)> {
+        if let Some(dir) = self.object_place(parent)? {
+            return self.object_create(who, &dir, name, (mode, flags)).await;
+        }
         let parent = self.inodes.get(parent)?;
         let session = self.session().await?;
         let request = CreateRequest {
@@ -165,6 +178,9 @@ impl Vfs {
     /// Gives a file one more name, in its bucket.
     pub async fn link(&self, who: &Who, ino: u64, parent: u64, name: &[u8]) -> Result<Known> {
         check_name(name)?;
+        if objects::is_object(ino) || self.object_place(parent)?.is_some() {
+            return Err(Errno::EPERM.into());
+        }
         let (inode, parent) = (self.inodes.get(ino)?, self.inodes.get(parent)?);
         check_change(&parent, name)?;
         self.write_out_left(&inode).await;

@@ -18,6 +18,7 @@ use crate::attr::{Attr, Known};
 use crate::errno::{FsError, Result};
 use crate::inode::Inode;
 use crate::leases::Asked;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire;
@@ -59,6 +60,9 @@ impl Vfs {
         if past::is_past(ino) {
             return self.past_open_dir(ino);
         }
+        if let Some(place) = self.object_place(ino)? {
+            return Ok(self.object_open_dir(place));
+        }
         let inode = self.inodes.get(ino)?;
         if !inode.is_directory() {
             return Err(Errno::ENOTDIR.into());
@@ -73,7 +77,7 @@ impl Vfs {
     /// fsync of a directory: the names that were made in it are durable, or it is told that one is lost.
     /// Those made elsewhere before are durable, too.
     pub async fn fsync_dir(&self, handle: u64) -> Result<()> {
-        if past::is_handle(handle) {
+        if past::is_handle(handle) || objects::is_handle(handle) {
             return Ok(());
         }
         let dir = self.handles.dir(handle)?;
@@ -85,6 +89,10 @@ impl Vfs {
     pub fn release_dir(&self, handle: u64) {
         if past::is_handle(handle) {
             return self.past.close(handle);
+        }
+        if objects::is_handle(handle) {
+            self.objects.close(handle);
+            return;
         }
         self.handles.remove_dir(handle);
     }
@@ -101,6 +109,11 @@ impl Vfs {
     ) -> Result<()> {
         if past::is_handle(handle) {
             return self.past_read_dir(who, handle, position, plus, sink).await;
+        }
+        if objects::is_handle(handle) {
+            return self
+                .object_read_dir(who, handle, position, plus, sink)
+                .await;
         }
         let handle = self.handles.dir(handle)?;
         let mut cursor = handle.cursor.lock().await;

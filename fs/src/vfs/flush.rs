@@ -15,6 +15,7 @@ use crate::data::FileData;
 use crate::errno::{FsError, Result};
 use crate::handle::FileHandle;
 use crate::inode::Inode;
+use crate::objects;
 use crate::past;
 use crate::vfs::Vfs;
 use crate::vfs::dirty::Piece;
@@ -32,9 +33,12 @@ const FLUSHING_SMALL: usize = 256;
 
 impl Vfs {
     /// fsync: everything that was written to the file before is durable and committed.
-    pub async fn fsync(&self, handle: u64) -> Result<()> {
+    pub async fn fsync(self: &Arc<Self>, handle: u64) -> Result<()> {
         if past::is_handle(handle) {
             return Ok(());
+        }
+        if objects::is_handle(handle) {
+            return self.object_flush(handle, true).await;
         }
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
@@ -44,9 +48,12 @@ impl Vfs {
 
     /// close(2) of one descriptor: as fsync, so that other clients see the data and the program
     /// hears of failures. Only little content, of which nobody else can know, may wait.
-    pub async fn flush(&self, handle: u64) -> Result<()> {
+    pub async fn flush(self: &Arc<Self>, handle: u64) -> Result<()> {
         if past::is_handle(handle) {
             return Ok(());
+        }
+        if objects::is_handle(handle) {
+            return self.object_flush(handle, false).await;
         }
         let file = self.handles.file(handle)?;
         if !file.writable {

@@ -150,6 +150,8 @@ impl Vfs {
                     // The receiver ends with the mount, and so does the session with all it holds.
                     let _ = self.releases.send(inode);
                 }
+                // Released when it is closed.
+                None if self.objects.holds(id) => {}
                 None => unknown.push(id),
             }
         }

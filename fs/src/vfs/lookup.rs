@@ -12,6 +12,7 @@ use crate::errno::{FsError, Result};
 use crate::inode::Inode;
 use crate::leases::Asked;
 use crate::names::Belief;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{self, InodeKind, InodeRef};
@@ -42,6 +43,9 @@ impl Vfs {
         check_name(name)?;
         if past::is_past(parent) {
             return self.past_lookup(who, parent, name).await;
+        }
+        if let Some(dir) = self.object_place(parent)? {
+            return self.object_lookup(who, &dir, name).await;
         }
         let parent = self.inodes.get(parent)?;
         if let Some(known) = self.snapshots_of(&parent, name) {
@@ -104,6 +108,9 @@ impl Vfs {
         if past::is_past(ino) {
             return self.past_attr(ino);
         }
+        if objects::is_object(ino) {
+            return self.object_attr(ino).await;
+        }
         let inode = self.inodes.get(ino)?;
         self.ensure_believed(&inode).await?;
         Ok(self.known(&inode))
@@ -163,6 +170,9 @@ impl Vfs {
     pub async fn read_link(&self, ino: u64) -> Result<Bytes> {
         if past::is_past(ino) {
             return self.past_link(ino);
+        }
+        if objects::is_object(ino) {
+            return Err(Errno::EINVAL.into());
         }
         let inode = self.inodes.get(ino)?;
         self.ensure_believed(&inode).await?;

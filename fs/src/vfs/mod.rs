@@ -17,6 +17,7 @@ pub mod dirty;
 mod flush;
 mod leases;
 pub mod lookup;
+pub(crate) mod objects;
 pub mod open;
 mod passing;
 mod past;
@@ -47,6 +48,7 @@ use crate::errno::Result;
 use crate::handle::HandleTable;
 use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
 use crate::leases::Leases;
+use crate::objects::{self as live, Objects};
 use crate::past::{self as snapshots, Past};
 use crate::vfs::budget::Budget;
 use crate::vfs::callers::Callers;
@@ -95,6 +97,7 @@ pub struct Vfs {
     sessions: Sessions,
     inodes: InodeTable,
     past: Past,
+    objects: Objects,
     handles: HandleTable,
     budget: Budget,
     /// Files with uncommitted data.
@@ -134,12 +137,13 @@ impl Vfs {
         let root = namespace.get_attr(place).await?;
         let (releases, queue) = mpsc::unbounded_channel();
         let vfs = Arc::new(Self {
-            callers: Callers::new(namespace.clone()),
+            callers: Callers::new(client.clone(), namespace.clone()),
             namespace,
             client,
             sessions,
             inodes: InodeTable::new(root.row.unwrap_or_default(), leases.clone()),
             past: Past::default(),
+            objects: Objects::default(),
             handles: HandleTable::default(),
             budget: Budget::new(options.dirty_limit),
             dirty: DashMap::new(),
@@ -180,6 +184,9 @@ impl Vfs {
 
     /// The kernel forgets `count` lookups of an inode.
     pub fn forget(&self, ino: u64, count: u64) {
+        if live::is_object(ino) {
+            return self.objects.forget(ino, count);
+        }
         if snapshots::is_past(ino) {
             return self.past.forget(ino, count);
         }

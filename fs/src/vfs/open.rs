@@ -17,6 +17,7 @@ use crate::handle::FileHandle;
 use crate::inode::Inode;
 use crate::lent::{Lent, PassThrough};
 use crate::number;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::InodeRef;
@@ -33,6 +34,8 @@ pub struct Opened {
     pub handle: u64,
     /// Whether the pages that the kernel has of the file are still right.
     pub keep_cache: bool,
+    /// Whether the kernel is to keep no pages of what goes through the handle.
+    pub direct: bool,
     /// What the kernel is to read by itself instead of asking this filesystem.
     pub(crate) lent: Option<Arc<Lent>>,
 }
@@ -41,7 +44,7 @@ impl Vfs {
     /// Opens a file with the flags of open(2), those about creation left out. With `kernel`, what is opened for
     /// reading may be passed to it.
     pub(crate) async fn open(
-        &self,
+        self: &Arc<Self>,
         who: &Who,
         ino: u64,
         flags: i32,
@@ -49,6 +52,9 @@ impl Vfs {
     ) -> Result<Opened> {
         if past::is_past(ino) {
             return self.past_open(ino, flags);
+        }
+        if objects::is_object(ino) {
+            return self.object_open(who, ino, flags).await;
         }
         let inode = self.inodes.get(ino)?;
         let session = self.session().await?;
@@ -98,6 +104,7 @@ impl Vfs {
         Opened {
             handle: self.handles.add_file(handle),
             keep_cache,
+            direct: false,
             lent,
         }
     }
@@ -107,6 +114,9 @@ impl Vfs {
         if past::is_handle(handle) {
             self.past.close(handle);
             return Ok(());
+        }
+        if objects::is_handle(handle) {
+            return self.object_release(handle).await;
         }
         let file = self.handles.remove_file(handle)?;
         if file.passed {

@@ -101,6 +101,7 @@ impl Vfs {
         Ok(Opened {
             handle: self.past.open(self.past.get(ino)?),
             keep_cache: true,
+            direct: false,
             lent: None,
         })
     }

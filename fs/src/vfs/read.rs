@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::data::Reader;
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::past;
 use crate::vfs::Vfs;
 use crate::vfs::dirty::Piece;
@@ -20,6 +21,9 @@ impl Vfs {
     pub async fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Bytes> {
         if past::is_handle(handle) {
             return self.past_read(handle, offset, len).await;
+        }
+        if objects::is_handle(handle) {
+            return self.object_read(handle, offset, len).await;
         }
         let file = self.handles.file(handle)?;
         self.read_inode(&file.inode, offset, len).await

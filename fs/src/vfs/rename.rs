@@ -1,6 +1,7 @@
 //! rename, with NOREPLACE and EXCHANGE.
 
 use bytes::Bytes;
+use nix::errno::Errno;
 
 use crate::errno::Result;
 use crate::inode::Inode;
@@ -41,6 +42,17 @@ impl Vfs {
         target: Target,
     ) -> Result<()> {
         check_name(to.name)?;
+        match (
+            self.object_place(from.parent)?,
+            self.object_place(to.parent)?,
+        ) {
+            (None, None) => {}
+            (Some(source), Some(destination)) => {
+                let (from, to) = ((&source, from.name), (&destination, to.name));
+                return self.object_rename(who, from, to, target).await;
+            }
+            _ => return Err(Errno::EXDEV.into()),
+        }
         let (source, destination) = (self.inodes.get(from.parent)?, self.inodes.get(to.parent)?);
         check_change(&source, from.name)?;
         check_change(&destination, to.name)?;

@@ -5,6 +5,7 @@ use nix::libc;
 
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{CommitRequest, Extent, Hole};
@@ -28,6 +29,9 @@ impl Vfs {
     /// into zeros that take no space. Space is not reserved ahead, so that KEEP_SIZE alone is
     /// refused.
     pub async fn fallocate(&self, who: &Who, stretch: Stretch, mode: i32) -> Result<()> {
+        if objects::is_handle(stretch.handle) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let file = self.handles.file(stretch.handle)?;
         if !file.writable {
             return Err(Errno::EBADF.into());
@@ -69,6 +73,9 @@ impl Vfs {
     pub async fn seek(&self, handle: u64, offset: u64, whence: i32) -> Result<u64> {
         if past::is_handle(handle) {
             return self.past_seek(handle, offset, whence);
+        }
+        if objects::is_handle(handle) {
+            return self.object_seek(handle, offset, whence);
         }
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;

@@ -1,6 +1,7 @@
 //! statfs.
 
 use crate::errno::Result;
+use crate::objects;
 use crate::past;
 use crate::vfs::Vfs;
 use crate::wire::DirRef;
@@ -46,6 +47,9 @@ impl Vfs {
     fn directory_of(&self, ino: u64) -> Result<DirRef> {
         if past::is_past(ino) {
             return Ok(self.past.get(ino)?.children);
+        }
+        if objects::is_object(ino) {
+            return Ok(self.objects.get(ino)?.place.bucket.root);
         }
         let inode = self.inodes.get(ino)?;
         Ok(match inode.is_directory() {

@@ -22,6 +22,12 @@ impl Vfs {
 
     async fn remove(&self, who: &Who, parent: u64, name: &[u8], directory: bool) -> Result<()> {
         check_name(name)?;
+        if let Some(dir) = self.object_place(parent)? {
+            return match directory {
+                true => self.object_rmdir(who, &dir, name).await,
+                false => self.object_unlink(who, &dir, name).await,
+            };
+        }
         let parent = self.inodes.get(parent)?;
         check_change(&parent, name)?;
         let request = UnlinkRequest {

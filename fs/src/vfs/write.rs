@@ -9,6 +9,7 @@ use ozone_common::request::carry;
 
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::vfs::attr::has_privileges;
 use crate::vfs::{Vfs, Who};
 
@@ -29,6 +30,9 @@ impl Vfs {
     /// Writes without waiting; `false` when it has to wait for memory or for the namespace, and
     /// [`Vfs::write`] is to be called instead.
     pub fn try_write(self: &Arc<Self>, write: &Write) -> Result<bool> {
+        if objects::is_handle(write.handle) {
+            return Ok(false);
+        }
         let inode = self.writable(write)?;
         if (write.kill_privileges && has_privileges(&inode))
             || inode.lent().is_some()
@@ -42,6 +46,9 @@ impl Vfs {
 
     /// Writes; waits while too much is uncommitted.
     pub async fn write(self: &Arc<Self>, who: &Who, write: &Write) -> Result<()> {
+        if objects::is_handle(write.handle) {
+            return self.object_write(write).await;
+        }
         let inode = self.writable(write)?;
         if write.kill_privileges {
             self.kill_privileges(who, &inode).await?;

@@ -6,6 +6,7 @@ use nix::libc;
 
 use crate::errno::Result;
 use crate::inode::Inode;
+use crate::objects;
 use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{SetAttrRequest, XAttr};
@@ -21,6 +22,9 @@ impl Vfs {
         if past::is_past(ino) {
             return self.past_xattr(ino, name);
         }
+        if objects::is_object(ino) {
+            return self.object_xattr(ino, name);
+        }
         let inode = self.inodes.get(ino)?;
         check(name)?;
         // The row of an open file is recent enough for the question before each write.
@@ -34,6 +38,9 @@ impl Vfs {
     pub async fn list_xattrs(&self, ino: u64) -> Result<Bytes> {
         if past::is_past(ino) {
             return self.past_xattrs(ino);
+        }
+        if objects::is_object(ino) {
+            return self.object_xattrs(ino);
         }
         let inode = self.inodes.get(ino)?;
         self.ensure_believed(&inode).await?;
@@ -49,6 +56,9 @@ impl Vfs {
 
     /// Sets an attribute; `flags` are those of setxattr(2).
     pub async fn set_xattr(&self, who: &Who, ino: u64, xattr: XAttr, flags: i32) -> Result<()> {
+        if objects::is_object(ino) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let inode = self.inodes.get(ino)?;
         check(&xattr.name)?;
         if flags != 0 {
@@ -68,6 +78,9 @@ impl Vfs {
 
     /// Removes an attribute; ENODATA when there is none of that name.
     pub async fn remove_xattr(&self, who: &Who, ino: u64, name: Bytes) -> Result<()> {
+        if objects::is_object(ino) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let inode = self.inodes.get(ino)?;
         check(&name)?;
         let request = SetAttrRequest {

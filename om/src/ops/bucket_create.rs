@@ -1,7 +1,8 @@
-//! CreateBucket.
+//! CreateBucket: a bucket, or a link to one.
 
 use ozone_common::names;
-use ozone_proto::namespace::{BucketRow, InodeRow, Replication, VolumeRow};
+use ozone_proto::bucket::OBJECT_STORE;
+use ozone_proto::namespace::{BucketRow, InodeKind, InodeRow, Replication, VolumeRow};
 use ozone_proto::om::{BucketLayoutProto, CreateBucketRequest, CreateBucketResponse, Status};
 
 use super::volume_create::container_inode;
@@ -9,7 +10,7 @@ use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::namespace::{self, ROW_VERSION, Slot};
 use crate::rows::Rows;
-use crate::tables;
+use crate::{snapshots, tables};
 
 /// What a new bucket is given.
 pub struct NewBucket {
@@ -31,6 +32,15 @@ pub struct NewBucket {
 pub fn apply(request: &CreateBucketRequest, apply: &mut Apply<'_>) -> Result<CreateBucketResponse> {
     let info = &request.bucket_info;
     let volume = namespace::volume(apply, &info.volume_name)?;
+    let owner = info
+        .owner
+        .clone()
+        .unwrap_or_else(|| apply.given.asker.user.clone());
+    if !info.source_bucket().is_empty() || !info.source_volume().is_empty() {
+        let source = (info.source_volume(), info.source_bucket());
+        link(apply, volume, (&info.bucket_name, owner), source)?;
+        return Ok(CreateBucketResponse {});
+    }
     let layout = info
         .bucket_layout
         .map_or(BucketLayoutProto::FileSystemOptimized, |_| {
@@ -39,10 +49,7 @@ pub fn apply(request: &CreateBucketRequest, apply: &mut Apply<'_>) -> Result<Cre
     let quota = |q: Option<i64>| q.filter(|q| *q > 0).unwrap_or(-1);
     let new = NewBucket {
         name: info.bucket_name.clone(),
-        owner: info
-            .owner
-            .clone()
-            .unwrap_or_else(|| apply.given.asker.user.clone()),
+        owner,
         layout,
         replication: info
             .default_replication_config
@@ -60,27 +67,17 @@ pub fn apply(request: &CreateBucketRequest, apply: &mut Apply<'_>) -> Result<Cre
 
 /// Makes a bucket and returns it as an inode.
 pub fn create(apply: &mut Apply<'_>, volume: VolumeRow, new: NewBucket) -> Result<InodeRow> {
-    names::validate_bucket_name(&new.name, true)
-        .map_err(|e| OmError::refused(Status::InvalidBucketName, e.to_string()))?;
-    if new.layout != BucketLayoutProto::FileSystemOptimized {
+    if new.layout == BucketLayoutProto::Legacy {
         return Err(OmError::refused(
             Status::NotSupportedOperation,
-            format!(
-                "bucket layout {} is not served: use FILE_SYSTEM_OPTIMIZED",
-                new.layout.as_str_name()
-            ),
+            "bucket layout LEGACY is not served: use FILE_SYSTEM_OPTIMIZED or OBJECT_STORE",
         ));
     }
-    if apply
-        .get_raw(tables::BUCKET, &tables::bucket_key(&volume.name, &new.name))?
-        .is_some()
-    {
-        return Err(OmError::refused(
-            Status::BucketAlreadyExists,
-            "Bucket already exist",
-        ));
+    check_name(apply, &volume, &new.name)?;
+    let mut row = container_inode(apply)?;
+    if new.layout == BucketLayoutProto::ObjectStore {
+        row.object_id |= OBJECT_STORE;
     }
-    let row = container_inode(apply)?;
     let volume_id = volume.inode.as_ref().map_or(0, |i| i.object_id);
     let bucket = BucketRow {
         version: ROW_VERSION,
@@ -95,25 +92,91 @@ pub fn create(apply: &mut Apply<'_>, volume: VolumeRow, new: NewBucket) -> Resul
         used_bytes: 0,
         used_namespace: 0,
         replication: new.replication,
+        ..Default::default()
     };
-    apply.put_bucket(&bucket);
-    let key = tables::bucket_key(&volume.name, &bucket.name);
-    apply.put_raw(
-        tables::BUCKET_ID,
-        &tables::bucket_id_key(volume_id, row.object_id),
-        key,
-    );
-    apply.name_changed(&namespace::inside_volume(volume_id), bucket.name.as_bytes());
-    count_bucket(apply, volume, 1)?;
+    enter(apply, volume, &bucket)?;
     Ok(row)
 }
 
-/// A bucket more or less in its volume.
-pub fn count_bucket(apply: &mut Apply<'_>, mut volume: VolumeRow, change: i32) -> Result<()> {
+/// Makes a bucket that stands for another one, which need not be there yet.
+fn link(
+    apply: &mut Apply<'_>,
+    volume: VolumeRow,
+    (name, owner): (&str, String),
+    (source_volume, source_bucket): (&str, &str),
+) -> Result<()> {
+    names::validate_volume_name(source_volume, true)
+        .map_err(|e| OmError::refused(Status::InvalidVolumeName, e.to_string()))?;
+    names::validate_bucket_name(source_bucket, true)
+        .map_err(|e| OmError::refused(Status::InvalidBucketName, e.to_string()))?;
+    check_name(apply, &volume, name)?;
+    let target = format!("../{source_volume}/{source_bucket}");
+    // What a mount shows: it walks through the link as it does through any.
+    let row = InodeRow {
+        kind: InodeKind::Symlink.into(),
+        mode: 0o777,
+        nlink: 1,
+        size: target.len() as u64,
+        symlink_target: target.into(),
+        ..container_inode(apply)?
+    };
+    let bucket = BucketRow {
+        version: ROW_VERSION,
+        inode: Some(row),
+        name: name.to_owned(),
+        volume: volume.name.clone(),
+        volume_id: volume.inode.as_ref().map_or(0, |i| i.object_id),
+        owner,
+        layout: BucketLayoutProto::FileSystemOptimized as u32,
+        quota_bytes: -1,
+        quota_namespace: -1,
+        source_volume: source_volume.to_owned(),
+        source_bucket: source_bucket.to_owned(),
+        ..Default::default()
+    };
+    enter(apply, volume, &bucket)
+}
+
+/// Refuses names that no new bucket of the volume can have.
+fn check_name(apply: &Apply<'_>, volume: &VolumeRow, name: &str) -> Result<()> {
+    names::validate_bucket_name(name, true)
+        .map_err(|e| OmError::refused(Status::InvalidBucketName, e.to_string()))?;
+    let key = tables::bucket_key(&volume.name, name);
+    match apply.get_raw(tables::BUCKET, &key)? {
+        None => Ok(()),
+        Some(_) => Err(OmError::refused(
+            Status::BucketAlreadyExists,
+            "Bucket already exist",
+        )),
+    }
+}
+
+/// Puts a bucket, or a link, into its volume.
+fn enter(apply: &mut Apply<'_>, volume: VolumeRow, bucket: &BucketRow) -> Result<()> {
+    apply.put_bucket(bucket);
+    apply.put_raw(
+        tables::BUCKET_ID,
+        &tables::bucket_id_key(bucket.volume_id, snapshots::bucket_id(bucket)),
+        tables::bucket_key(&bucket.volume, &bucket.name),
+    );
+    let dir = namespace::inside_volume(bucket.volume_id);
+    apply.name_changed(&dir, bucket.name.as_bytes());
+    count(apply, volume, bucket, 1)
+}
+
+/// A bucket more or less in its volume; only directories count among its links.
+pub fn count(
+    apply: &mut Apply<'_>,
+    mut volume: VolumeRow,
+    bucket: &BucketRow,
+    change: i32,
+) -> Result<()> {
     volume.used_namespace = volume.used_namespace.saturating_add_signed(change.into());
     apply.put_volume(&volume);
     let mut inode = volume.inode.unwrap_or_default();
-    inode.nlink = inode.nlink.saturating_add_signed(change);
+    if !namespace::is_link(bucket) {
+        inode.nlink = inode.nlink.saturating_add_signed(change);
+    }
     inode.mtime_ns = apply.time_ns;
     inode.ctime_ns = apply.time_ns;
     apply.store(&Slot::Volume(volume.name), &inode)

@@ -9,7 +9,7 @@ use ozone_proto::om::Status;
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
-use crate::namespace::{self, Slot};
+use crate::namespace::{self, Slot, layout};
 use crate::rows::Rows;
 use crate::unlink::{self, replicated};
 use crate::{block_refs, fold_queue, tables};
@@ -22,6 +22,7 @@ const MAX_VALUES: u64 = 1 << 16;
 /// Applies the request.
 pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitResponse> {
     let (place, dir) = namespace::ref_of(request.r#ref.as_ref())?;
+    layout::of(dir).check_filesystem()?;
     check_session(apply, request.session)?;
     let found = namespace::find(apply, place)?;
     let mut row = found.row;

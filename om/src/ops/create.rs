@@ -9,7 +9,7 @@ use ozone_proto::om::{BucketLayoutProto, Status};
 use super::{bucket_create, session, volume_create};
 use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
-use crate::namespace::{self, Level, ROW_VERSION};
+use crate::namespace::{self, Level, ROW_VERSION, layout};
 use crate::tables;
 
 const SETGID: u32 = 0o2000;
@@ -17,7 +17,7 @@ const SETGID: u32 = 0o2000;
 /// Applies the request.
 pub fn apply(request: &CreateRequest, apply: &mut Apply<'_>) -> Result<CreateResponse> {
     let dir = *namespace::dir_of(request.dir.as_ref())?;
-    namespace::check_new_name(&dir, &request.name)?;
+    layout::of(&dir).check_new_name(&dir, &request.name)?;
     let parent = namespace::directory(apply, &dir)?.row;
     if let Some(found) = namespace::child(apply, &dir, &request.name)? {
         return existing(request, &dir, found.row, parent);
@@ -121,6 +121,7 @@ fn create_in_bucket(
     dir: &DirRef,
     parent: &InodeRow,
 ) -> Result<(InodeRow, InodeRow)> {
+    layout::of(dir).check_filesystem()?;
     let bucket = namespace::bucket_by_id(apply, dir.volume_id, dir.bucket_id)?
         .ok_or_else(|| refuse::no_directory(dir.bucket_id))?;
     let attributes = Attributes {
@@ -202,9 +203,9 @@ pub fn fresh(apply: &Apply<'_>, new: Attributes, parent: &InodeRow) -> Result<In
 
 /// Puts an inode under a free name of a directory inside a bucket; the directory's row as it is now.
 pub fn enter(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], row: &InodeRow) -> Result<InodeRow> {
-    let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name);
     let directory = namespace::is_dir(row);
     if directory {
+        let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name);
         apply.put(tables::DIRECTORY, &key, row);
         let place = PlaceRow {
             version: ROW_VERSION,
@@ -217,7 +218,8 @@ pub fn enter(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], row: &InodeRow) -
             &place,
         );
     } else {
-        apply.put(tables::FILE, &key, row);
+        let (table, key) = layout::of(dir).row_key(apply, dir, name)?;
+        apply.put(table, &key, row);
     }
     apply.name_changed(dir, name);
     apply.account(dir, 1, 0)?;

@@ -22,9 +22,10 @@ use crate::{etag, fold_queue, tables, unlink};
 pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<CommitKeyResponse> {
     let args = &request.key_args;
     super::commit::check_session(apply, args.session.unwrap_or(0))?;
+    let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let open = tables::open_key(
-        &args.volume_name,
-        &args.bucket_name,
+        &bucket.volume,
+        &bucket.name,
         &args.key_name,
         request.client_id,
     );
@@ -34,7 +35,6 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
             format!("Failed to commit key, as {} was not opened", args.key_name),
         )
     })?;
-    let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let root = namespace::bucket_root(&bucket);
     place(args, &root, opened.inode.unwrap_or_default(), apply)?;
     apply.delete(tables::OPEN_KEY, &open);
@@ -43,7 +43,7 @@ pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<Commit
 
 /// Puts a key with the content of the request in place of what has its name in the bucket of `root`.
 pub fn place(args: &KeyArgs, root: &DirRef, new: InodeRow, apply: &mut Apply<'_>) -> Result<()> {
-    let path = key_path::split(&args.key_name)?;
+    let path = key_path::split(root, &args.key_name)?;
     check_place(apply, root, &path)?;
     let row = content(args, new, root.bucket_id, apply)?;
     put(args, root, &path, row, apply)

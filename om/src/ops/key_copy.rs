@@ -11,6 +11,7 @@ use super::multipart;
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::namespace::{self, Found};
+use crate::rows::Rows;
 use crate::{etag, extents, file_map, key_path};
 
 /// Extents of one key that are copied by one command.
@@ -29,7 +30,7 @@ pub fn apply(request: &CopyKeyRequest, apply: &mut Apply<'_>) -> Result<CopyKeyR
             etag: None,
         });
     }
-    let etag = match is_same(from, to) {
+    let etag = match is_same(from, to, apply)? {
         true => describe(request, source, apply)?,
         false => copy(request, &source.row, apply)?,
     };
@@ -39,15 +40,12 @@ pub fn apply(request: &CopyKeyRequest, apply: &mut Apply<'_>) -> Result<CopyKeyR
     })
 }
 
-fn is_same(a: &KeyArgs, b: &KeyArgs) -> bool {
-    let name = |args: &KeyArgs| {
-        (
-            args.volume_name.clone(),
-            args.bucket_name.clone(),
-            args.key_name.clone(),
-        )
+fn is_same(a: &KeyArgs, b: &KeyArgs, rows: &impl Rows) -> Result<bool> {
+    let bucket = |args: &KeyArgs| -> Result<_> {
+        let bucket = namespace::bucket(rows, &args.volume_name, &args.bucket_name)?;
+        Ok(namespace::bucket_root(&bucket))
     };
-    name(a) == name(b)
+    Ok(a.key_name == b.key_name && bucket(a)? == bucket(b)?)
 }
 
 /// The file that is copied, if it is still the one that was looked at.
@@ -97,7 +95,7 @@ fn copy(request: &CopyKeyRequest, source: &InodeRow, apply: &mut Apply<'_>) -> R
     let args = &request.key_args;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let root = namespace::bucket_root(&bucket);
-    let path = key_path::split(&args.key_name)?;
+    let path = key_path::split(&root, &args.key_name)?;
     check_place(apply, &root, &path)?;
     let mut new = new_inode(args, &bucket, apply)?;
     // The bytes are where they are.

@@ -14,13 +14,14 @@ use crate::{key_info, tables};
 pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<CreateKeyResponse> {
     let args = &request.key_args;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
-    let path = key_path::split(&args.key_name)?;
-    check_place(apply, &namespace::bucket_root(&bucket), &path)?;
+    let root = namespace::bucket_root(&bucket);
+    let path = key_path::split(&root, &args.key_name)?;
+    check_place(apply, &root, &path)?;
     let client = apply.next_id()?;
     let inode = new_inode(args, &bucket, apply)?;
     let row = OpenKeyRow {
         version: ROW_VERSION,
-        dir: Some(namespace::bucket_root(&bucket)),
+        dir: Some(root),
         name: path.last().map(|n| n.to_vec()).unwrap_or_default().into(),
         inode: Some(inode.clone()),
         client_id: client,
@@ -29,7 +30,7 @@ pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<Create
     };
     apply.put(
         tables::OPEN_KEY,
-        &tables::open_key(&args.volume_name, &args.bucket_name, &args.key_name, client),
+        &tables::open_key(&bucket.volume, &bucket.name, &args.key_name, client),
         &row,
     );
     let names = key_info::Names {

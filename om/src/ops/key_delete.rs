@@ -6,7 +6,7 @@ use ozone_proto::om::{DeleteKeyRequest, DeleteKeyResponse, Status};
 use super::unlink::take_directory;
 use crate::apply::Apply;
 use crate::error::{OmError, Result};
-use crate::namespace::{self, Found};
+use crate::namespace::{self, Found, layout};
 use crate::{etag, key_path, unlink};
 
 /// Applies the request.
@@ -54,7 +54,7 @@ fn as_object(
 ) -> Result<DeleteKeyResponse> {
     let args = &request.key_args;
     let directory = namespace::is_dir(&found.row);
-    if directory != args.key_name.ends_with('/') {
+    if directory != layout::of(root).is_directory_name(&args.key_name) {
         return Err(key_path::not_found(&args.key_name));
     }
     etag::check_conditions(args, Some(&found.row))?;

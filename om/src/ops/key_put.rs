@@ -7,7 +7,8 @@ use super::key_commit::{make_parents, place};
 use super::key_create::{check_place, new_inode};
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
-use crate::{etag, key_path, namespace};
+use crate::namespace::{self, layout};
+use crate::{etag, key_path};
 
 /// Applies the request.
 pub fn apply(request: &PutKeyRequest, apply: &mut Apply<'_>) -> Result<PutKeyResponse> {
@@ -15,7 +16,7 @@ pub fn apply(request: &PutKeyRequest, apply: &mut Apply<'_>) -> Result<PutKeyRes
     super::commit::check_session(apply, args.session.unwrap_or(0))?;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let root = namespace::bucket_root(&bucket);
-    if args.key_name.ends_with('/') {
+    if layout::of(&root).is_directory_name(&args.key_name) {
         directory(args, &root, apply)?;
     } else {
         let new = new_inode(args, &bucket, apply)?;
@@ -33,7 +34,7 @@ fn directory(args: &KeyArgs, root: &DirRef, apply: &mut Apply<'_>) -> Result<()>
             "a name with a trailing slash is a directory's, which has no content",
         ));
     }
-    let mut path = key_path::split(&args.key_name)?;
+    let mut path = key_path::split(root, &args.key_name)?;
     let found = key_path::resolve(apply, root, &args.key_name)?.map(|(_, _, found)| found);
     etag::check_conditions(args, found.as_ref().map(|found| &found.row))?;
     if found.is_some_and(|found| !namespace::is_dir(&found.row)) {
@@ -49,6 +50,7 @@ fn directory(args: &KeyArgs, root: &DirRef, apply: &mut Apply<'_>) -> Result<()>
     let mut made = namespace::directory(apply, &dir)?;
     made.row.implied = false;
     made.row.metadata = args.metadata.clone();
+    made.row.metadata.retain(|pair| pair.key != etag::KEY);
     made.row.tags = args.tags.clone();
     apply.store(&made.slot, &made.row)
 }

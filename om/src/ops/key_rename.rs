@@ -13,8 +13,8 @@ pub fn apply(request: &RenameKeyRequest, apply: &mut Apply<'_>) -> Result<Rename
     let args = &request.key_args;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
     let root = namespace::bucket_root(&bucket);
-    let from = key_path::split(&args.key_name)?;
-    let to = key_path::split(&request.to_key_name)?;
+    let from = key_path::split(&root, &args.key_name)?;
+    let to = key_path::split(&root, &request.to_key_name)?;
     let from_dir = key_path::parent(apply, &root, &from)?
         .ok_or_else(|| key_path::not_found(&args.key_name))?;
     if namespace::child(apply, &from_dir, from[from.len() - 1])?.is_none() {

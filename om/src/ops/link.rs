@@ -6,7 +6,7 @@ use ozone_proto::om::Status;
 
 use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
-use crate::namespace::{self, ROW_VERSION, Slot};
+use crate::namespace::{self, ROW_VERSION, Slot, layout};
 use crate::{links, tables};
 
 /// As on ext4.
@@ -16,13 +16,14 @@ const MAX_LINKS: u32 = 65_000;
 pub fn apply(request: &LinkRequest, apply: &mut Apply<'_>) -> Result<LinkResponse> {
     let (source, from) = namespace::ref_of(request.source.as_ref())?;
     let dir = *namespace::dir_of(request.dir.as_ref())?;
-    namespace::check_new_name(&dir, &request.name)?;
+    layout::of(&dir).check_new_name(&dir, &request.name)?;
     if (from.volume_id, from.bucket_id) != (dir.volume_id, dir.bucket_id) || dir.bucket_id == 0 {
         return Err(OmError::refused(
             Status::CrossDevice,
             "a hard link stays within its bucket",
         ));
     }
+    layout::of(&dir).check_filesystem()?;
     namespace::directory(apply, &dir)?;
     let found = namespace::find(apply, source)?;
     if namespace::is_dir(&found.row) {

@@ -4,7 +4,7 @@
 //! A part is an inode without a name: its references hold its blocks until the upload is completed or aborted, and
 //! then it is reclaimed as a deleted file is.
 
-use ozone_proto::namespace::{DirRef, InodeKind, InodeRow, MultipartRow, PartRow};
+use ozone_proto::namespace::{BucketRow, DirRef, InodeKind, InodeRow, MultipartRow, PartRow};
 use ozone_proto::om::{
     KeyArgs, MultipartCommitUploadPartRequest, MultipartCommitUploadPartResponse,
     MultipartInfoInitiateRequest, MultipartInfoInitiateResponse, MultipartUploadAbortRequest,
@@ -48,8 +48,8 @@ pub fn initiate(
 ) -> Result<MultipartInfoInitiateResponse> {
     let args = &request.key_args;
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
-    let path = key_path::split(&args.key_name)?;
-    check_place(apply, &namespace::bucket_root(&bucket), &path)?;
+    let root = namespace::bucket_root(&bucket);
+    check_place(apply, &root, &key_path::split(&root, &args.key_name)?)?;
     let inode = new_inode(args, &bucket, apply)?;
     let id = format!("{}-{}", args.multipart_upload_id(), inode.object_id);
     let row = MultipartRow {
@@ -58,10 +58,10 @@ pub fn initiate(
         key_name: args.key_name.clone(),
         created_ms: apply.time_ms(),
         inode: Some(inode),
-        volume: args.volume_name.clone(),
-        bucket: args.bucket_name.clone(),
+        volume: bucket.volume.clone(),
+        bucket: bucket.name.clone(),
     };
-    let key = tables::multipart_key(&args.volume_name, &args.bucket_name, &args.key_name, &id);
+    let key = tables::multipart_key(&bucket.volume, &bucket.name, &args.key_name, &id);
     apply.put(tables::MULTIPART_INFO, &key, &row);
     Ok(MultipartInfoInitiateResponse {
         volume_name: args.volume_name.clone(),
@@ -71,10 +71,10 @@ pub fn initiate(
     })
 }
 
-/// Finds the upload that a request names.
-pub fn find(args: &KeyArgs, rows: &impl Rows) -> Result<MultipartRow> {
+/// Finds the upload to `bucket` that a request names.
+pub fn find(args: &KeyArgs, bucket: &BucketRow, rows: &impl Rows) -> Result<MultipartRow> {
     let id = args.multipart_upload_id();
-    let key = tables::multipart_key(&args.volume_name, &args.bucket_name, &args.key_name, id);
+    let key = tables::multipart_key(&bucket.volume, &bucket.name, &args.key_name, id);
     let row = rows.get(tables::MULTIPART_INFO, &key)?;
     row.filter(|_| !id.is_empty() && !id.contains('/'))
         .ok_or_else(|| {
@@ -85,10 +85,10 @@ pub fn find(args: &KeyArgs, rows: &impl Rows) -> Result<MultipartRow> {
 
 fn upload(args: &KeyArgs, apply: &Apply<'_>) -> Result<Upload> {
     let bucket = namespace::bucket(apply, &args.volume_name, &args.bucket_name)?;
-    let row = find(args, apply)?;
-    let names = (&args.volume_name, &args.bucket_name, &args.key_name);
+    let row = find(args, &bucket, apply)?;
+    let (volume, name) = (&bucket.volume, &bucket.name);
     Ok(Upload {
-        key: tables::multipart_key(names.0, names.1, names.2, &row.upload_id),
+        key: tables::multipart_key(volume, name, &args.key_name, &row.upload_id),
         row,
         root: namespace::bucket_root(&bucket),
     })
@@ -193,7 +193,7 @@ pub fn complete(
 ) -> Result<MultipartUploadCompleteResponse> {
     let args = &request.key_args;
     let upload = upload(args, apply)?;
-    let path = key_path::split(&args.key_name)?;
+    let path = key_path::split(&upload.root, &args.key_name)?;
     check_place(apply, &upload.root, &path)?;
     let parts = listed(&upload, &request.parts_list, apply)?;
     let mut new = InodeRow {

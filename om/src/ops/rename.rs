@@ -8,9 +8,10 @@ use ozone_proto::om::Status;
 
 use crate::apply::{Apply, placeless};
 use crate::error::{OmError, Result, refuse};
-use crate::namespace::{self, Found, ROW_VERSION};
+use crate::namespace::{self, Found, ROW_VERSION, layout};
 use crate::rows::Rows;
-use crate::{fold_queue, links, tables, unlink};
+use crate::tables::{self, Table};
+use crate::{fold_queue, links, unlink};
 
 /// Deeper than any path the kernel passes on (4096 bytes of names of one byte).
 const MAX_DEPTH: usize = 4096;
@@ -19,7 +20,7 @@ const MAX_DEPTH: usize = 4096;
 pub fn apply(request: &RenameRequest, apply: &mut Apply<'_>) -> Result<RenameResponse> {
     let from = *namespace::dir_of(request.from_dir.as_ref())?;
     let to = *namespace::dir_of(request.to_dir.as_ref())?;
-    namespace::check_new_name(&to, &request.to_name)?;
+    layout::of(&to).check_new_name(&to, &request.to_name)?;
     if (from.volume_id, from.bucket_id) != (to.volume_id, to.bucket_id) {
         return Err(OmError::refused(
             Status::CrossDevice,
@@ -163,18 +164,23 @@ fn is_link(row: &InodeRow) -> bool {
     namespace::kind(row) == InodeKind::HardLink
 }
 
-fn key(dir: &DirRef, name: &[u8]) -> Vec<u8> {
-    tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name)
+/// Where the row under a name is.
+fn row_key(
+    apply: &Apply<'_>,
+    dir: &DirRef,
+    name: &[u8],
+    directory: bool,
+) -> Result<(Table, Vec<u8>)> {
+    if directory {
+        let key = tables::child_key(dir.volume_id, dir.bucket_id, dir.parent_id, name);
+        return Ok((tables::DIRECTORY, key));
+    }
+    layout::of(dir).row_key(apply, dir, name)
 }
 
 /// Takes the row under a name: the inode, or the hard link to it.
 fn take(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Result<InodeRow> {
-    let table = if namespace::is_dir(&found.row) {
-        tables::DIRECTORY
-    } else {
-        tables::FILE
-    };
-    let key = key(dir, name);
+    let (table, key) = row_key(apply, dir, name, namespace::is_dir(&found.row))?;
     let row = apply
         .get(table, &key)?
         .ok_or_else(|| refuse::not_found(name))?;
@@ -189,7 +195,10 @@ fn take(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], found: &Found) -> Resu
 /// Puts a taken row under another name.
 fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow) -> Result<()> {
     apply.name_changed(dir, name);
-    if namespace::is_dir(&row) {
+    let directory = namespace::is_dir(&row);
+    let (table, key) = row_key(apply, dir, name, directory)?;
+    apply.put(table, &key, &row);
+    if directory {
         let place = PlaceRow {
             version: ROW_VERSION,
             parent_id: dir.parent_id,
@@ -200,9 +209,7 @@ fn give(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], id: u64, row: InodeRow
             &tables::id_key(dir.volume_id, dir.bucket_id, id),
             &place,
         );
-        apply.put(tables::DIRECTORY, &key(dir, name), &row);
     } else {
-        apply.put(tables::FILE, &key(dir, name), &row);
         if is_link(&row) {
             links::add(apply, row.object_id, dir.parent_id, name);
         }

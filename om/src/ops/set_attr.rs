@@ -6,7 +6,7 @@ use ozone_proto::om::Status;
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
-use crate::namespace::{self, Slot};
+use crate::namespace::{self, Slot, layout};
 use crate::unlink::{self, replicated};
 
 /// Bytes of names and values that an inode may have, as on ext4 with 4 KiB blocks, times 16.
@@ -61,7 +61,7 @@ fn name_owner(apply: &mut Apply<'_>, slot: &Slot, row: &mut InodeRow, owner: Str
             apply.put_volume(&volume);
         }
         Slot::Bucket { volume, bucket } => {
-            let mut bucket = namespace::bucket(apply, volume, bucket)?;
+            let mut bucket = namespace::bucket_entry(apply, volume, bucket)?;
             bucket.owner = owner;
             apply.put_bucket(&bucket);
         }
@@ -78,6 +78,7 @@ fn resize(
     row: &mut InodeRow,
     size: u64,
 ) -> Result<()> {
+    layout::of(dir).check_filesystem()?;
     match namespace::kind(row) {
         InodeKind::File => {}
         InodeKind::Directory => {

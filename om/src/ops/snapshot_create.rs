@@ -33,9 +33,10 @@ pub async fn prepare(request: &mut CreateSnapshotRequest, leader: &Leader) -> Re
     let (volume, bucket, name) = names(request);
     leader
         .read(move |store| {
-            namespace::bucket(store, &volume, &bucket)?;
+            let bucket = namespace::bucket(store, &volume, &bucket)?;
             snapshots::check_name(&name)?;
-            snapshots::check_free(store, &snapshots::info_key(&volume, &bucket, &name), &name)?;
+            let key = snapshots::info_key(&bucket.volume, &bucket.name, &name);
+            snapshots::check_free(store, &key, &name)?;
             store.flush_much()
         })
         .await
@@ -67,7 +68,7 @@ pub fn apply(
     let (volume, bucket_name, name) = names(request);
     let bucket = namespace::bucket(apply, &volume, &bucket_name)?;
     snapshots::check_name(&name)?;
-    let key = snapshots::info_key(&volume, &bucket_name, &name);
+    let key = snapshots::info_key(&bucket.volume, &bucket.name, &name);
     snapshots::check_free(apply, &key, &name)?;
     let there = snapshots::count(apply)?;
     check_limit(request, there)?;
@@ -80,8 +81,8 @@ pub fn apply(
         version: ROW_VERSION,
         id: id.as_bytes().to_vec().into(),
         name,
-        volume,
-        bucket: bucket_name,
+        volume: bucket.volume.clone(),
+        bucket: bucket.name.clone(),
         volume_id: bucket.volume_id,
         bucket_id: snapshots::bucket_id(&bucket),
         index: apply.index,

@@ -24,7 +24,7 @@ pub fn apply(
     snapshots::set_count(apply, there.saturating_sub(1));
     apply.delete(
         tables::SNAPSHOT_INFO,
-        &snapshots::info_key(volume, bucket, name),
+        &snapshots::info_key(&row.volume, &row.bucket, name),
     );
     apply.delete(
         tables::SNAPSHOT,

@@ -27,11 +27,11 @@ pub fn apply(
     let (old, new) = (request.snapshot_old_name(), request.snapshot_new_name());
     let row = snapshots::find(apply, volume, bucket, old)?;
     snapshots::check_name(new)?;
-    let key = snapshots::info_key(volume, bucket, new);
+    let key = snapshots::info_key(&row.volume, &row.bucket, new);
     snapshots::check_free(apply, &key, new)?;
     apply.delete(
         tables::SNAPSHOT_INFO,
-        &snapshots::info_key(volume, bucket, old),
+        &snapshots::info_key(&row.volume, &row.bucket, old),
     );
     let row = SnapshotRow {
         name: new.to_owned(),

@@ -28,6 +28,16 @@ pub fn apply(request: &UnlinkRequest, apply: &mut Apply<'_>) -> Result<UnlinkRes
             parent: placeless(parent),
         });
     }
+    if let Slot::Bucket { volume, bucket } = &found.slot {
+        // A link, which is no directory.
+        bucket_delete::delete(apply, volume, bucket)?;
+        let parent = namespace::directory(apply, &dir)?.row;
+        return Ok(UnlinkResponse {
+            object_id: id,
+            nlink: 0,
+            parent: placeless(parent),
+        });
+    }
     let row = unlink::drop_name(apply, &dir, &request.name, found, request.keep.as_ref())?;
     let parent = apply.touch_directory(&dir, 0)?;
     Ok(UnlinkResponse {

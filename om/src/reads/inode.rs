@@ -9,7 +9,7 @@ use ozone_proto::namespace::{
 use super::snapshots;
 use crate::error::{Result, refuse};
 use crate::file_map;
-use crate::namespace;
+use crate::namespace::{self, Slot};
 use crate::rows::Rows;
 
 /// Extents in one answer at most.
@@ -20,10 +20,15 @@ const MAX_INLINE_BYTES: usize = 4 << 20;
 /// Lookup: a name in a directory.
 pub fn lookup(request: &LookupRequest, rows: &impl Rows) -> Result<LookupResponse> {
     let dir = namespace::dir_of(request.dir.as_ref())?;
-    if request.name.len() > 255 {
+    if request.name.len() > 255 && !dir.is_object_store() {
         namespace::check_name(&request.name)?;
     }
     let found = namespace::child(rows, dir, &request.name)?;
+    if let (true, Some(Slot::Bucket { volume, bucket })) =
+        (request.follow, found.as_ref().map(|found| &found.slot))
+    {
+        return lookup_followed(volume, bucket, rows);
+    }
     let Some(found) = found else {
         // A directory that is gone answers otherwise than a name that is not there.
         namespace::directory(rows, dir)?;
@@ -34,6 +39,17 @@ pub fn lookup(request: &LookupRequest, rows: &impl Rows) -> Result<LookupRespons
     };
     Ok(LookupResponse {
         inode: Some(namespace::inode(dir, &request.name, without_map(found.row))),
+        absence_leased: false,
+    })
+}
+
+/// A bucket, or the one that it is a link to, at its own place.
+fn lookup_followed(volume: &str, bucket: &str, rows: &impl Rows) -> Result<LookupResponse> {
+    let row = namespace::bucket(rows, volume, bucket)?;
+    let dir = namespace::inside_volume(row.volume_id);
+    let inode = row.inode.unwrap_or_default();
+    Ok(LookupResponse {
+        inode: Some(namespace::inode(&dir, row.name.as_bytes(), inode)),
         absence_leased: false,
     })
 }

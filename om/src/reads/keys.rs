@@ -1,7 +1,8 @@
 //! Keys of the object interface: GetKeyInfo, ListKeys.
 //!
 //! A filesystem-optimised bucket is a tree. Its keys are listed by walking that tree in the order
-//! of names, component by component, from the start key on, a page at a time.
+//! of names, component by component, from the start key on, a page at a time. Those of an object-store bucket are
+//! listed in the order of their bytes.
 
 use ozone_proto::namespace::GetExtentsRequest;
 use ozone_proto::namespace::{DirRef, Inode};
@@ -13,8 +14,9 @@ use super::listing;
 use crate::error::Result;
 use crate::key_info::{self, Names};
 use crate::key_path;
-use crate::namespace;
-use crate::rows::Rows;
+use crate::namespace::{self, flat, layout};
+use crate::rows::{Rows, decode};
+use crate::tables;
 
 /// Keys in one answer at most.
 const MAX_PAGE: usize = 1000;
@@ -101,15 +103,16 @@ pub fn list(request: &ListKeysRequest, rows: &impl Rows) -> Result<ListKeysRespo
         found: Vec::new(),
         truncated: false,
     };
-    walk.directory(&root, &mut Vec::new())?;
+    layout::of(&root).list_keys(&root, &mut walk)?;
     Ok(ListKeysResponse {
         key_info: walk.found,
         is_truncated: Some(walk.truncated),
     })
 }
 
-struct Walk<'a, R: Rows> {
-    rows: &'a R,
+/// A listing that is being made.
+pub struct Walk<'a> {
+    rows: &'a dyn Rows,
     request: &'a ListKeysRequest,
     start: &'a [u8],
     prefix: &'a [u8],
@@ -118,12 +121,30 @@ struct Walk<'a, R: Rows> {
     truncated: bool,
 }
 
-impl<R: Rows> Walk<'_, R> {
+impl Walk<'_> {
+    /// Takes the keys of a bucket that has no directories.
+    pub fn keys(&mut self, root: &DirRef) -> Result<()> {
+        let bucket = flat::prefix(self.rows, root)?;
+        let prefix = [bucket.as_slice(), self.prefix].concat();
+        let after = [bucket.as_slice(), self.start].concat();
+        let page = self
+            .rows
+            .scan(tables::KEY, &prefix, Some(&after), self.limit + 1)?;
+        self.truncated = page.len() > self.limit;
+        for (key, value) in page.into_iter().take(self.limit) {
+            let name = &key[bucket.len()..];
+            let row = decode(tables::KEY, &value)?;
+            let inode = namespace::inode(root, name, super::inode::without_map(row));
+            self.push(name, inode);
+        }
+        Ok(())
+    }
+
     /// Walks a directory whose key is `path` (empty, or with a trailing `/`).
-    fn directory(&mut self, dir: &DirRef, path: &mut Vec<u8>) -> Result<()> {
+    pub fn directory(&mut self, dir: &DirRef, path: &mut Vec<u8>) -> Result<()> {
         let mut after = self.skip_to(path);
         loop {
-            let page = listing::children(self.rows, dir, &after, SCAN)?;
+            let page = listing::children(&self.rows, dir, &after, SCAN)?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

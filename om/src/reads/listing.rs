@@ -1,7 +1,7 @@
 //! Listings: directories, volumes, buckets. Always a page from a name on, never a list in memory.
 
 use ozone_proto::namespace::{
-    BucketRow, DirRef, Inode, InodeRow, ReadDirRequest, ReadDirResponse, VolumeRow,
+    BucketRow, DirRef, Inode, ReadDirRequest, ReadDirResponse, VolumeRow,
 };
 use ozone_proto::om::{
     InfoBucketRequest, InfoBucketResponse, InfoVolumeRequest, InfoVolumeResponse,
@@ -13,9 +13,9 @@ use super::inode::without_map;
 use super::snapshots;
 use crate::error::{OmError, Result};
 use crate::key_info;
-use crate::namespace::{self, Level};
-use crate::rows::{Row, Rows, decode};
-use crate::tables::{self, Table};
+use crate::namespace::{self, Found, Level, layout};
+use crate::rows::{Rows, decode};
+use crate::tables;
 
 /// Entries in one answer at most.
 const MAX_PAGE: usize = 1000;
@@ -92,29 +92,12 @@ fn buckets(
         .collect()
 }
 
-/// Directories and files are in tables of their own: one page of each, merged by name.
+/// What is in a directory inside a bucket.
 pub fn children(rows: &impl Rows, dir: &DirRef, after: &[u8], limit: usize) -> Result<Vec<Inode>> {
-    let prefix = tables::children_prefix(dir.volume_id, dir.bucket_id, dir.parent_id);
-    let from = (!after.is_empty()).then(|| [prefix.as_slice(), after].concat());
-    let page = |table: Table| rows.scan(table, &prefix, from.as_deref(), limit);
-    let directories = page(tables::DIRECTORY)?
-        .into_iter()
-        .map(|row| (tables::DIRECTORY, row));
-    let files = page(tables::FILE)?
-        .into_iter()
-        .map(|row| (tables::FILE, row));
-    let mut found: Vec<(Table, Row)> = directories.chain(files).collect();
-    found.sort_by(|a, b| a.1.0.cmp(&b.1.0));
-    found.truncate(limit);
-    found
-        .into_iter()
-        .map(|(table, (key, value))| {
-            let row: InodeRow = decode(table, &value)?;
-            let name = key[prefix.len()..].to_vec();
-            let found = namespace::follow(rows, dir.volume_id, dir.bucket_id, table, key, row)?;
-            Ok(namespace::inode(dir, &name, without_map(found.row)))
-        })
-        .collect()
+    let found = layout::of(dir).children(rows, dir, after, limit)?;
+    let inode =
+        |(name, found): (Vec<u8>, Found)| namespace::inode(dir, &name, without_map(found.row));
+    Ok(found.into_iter().map(inode).collect())
 }
 
 /// InfoVolume.
@@ -158,9 +141,25 @@ pub fn list_volumes(request: &ListVolumeRequest, rows: &impl Rows) -> Result<Lis
     }
 }
 
-/// InfoBucket.
+/// InfoBucket. A link is told as such, with what is known of the bucket that it leads to, if there is one.
 pub fn info_bucket(request: &InfoBucketRequest, rows: &impl Rows) -> Result<InfoBucketResponse> {
-    let row = namespace::bucket(rows, &request.volume_name, &request.bucket_name)?;
+    let (volume, name) = (&request.volume_name, &request.bucket_name);
+    let mut row = namespace::bucket_entry(rows, volume, name)?;
+    if namespace::is_link(&row) {
+        match namespace::bucket(rows, volume, name) {
+            Ok(source) => {
+                row.layout = source.layout;
+                row.replication = source.replication;
+                row.quota_bytes = source.quota_bytes;
+                row.quota_namespace = source.quota_namespace;
+                row.used_bytes = source.used_bytes;
+                row.used_namespace = source.used_namespace;
+            }
+            Err(fault @ OmError::Storage(_)) => return Err(fault),
+            // It dangles.
+            Err(_) => {}
+        }
+    }
     Ok(InfoBucketResponse {
         bucket_info: Some(key_info::bucket(row)),
     })

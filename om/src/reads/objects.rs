@@ -7,18 +7,24 @@
 //!
 //! A directory is listed as a key of its own, with a trailing slash, when somebody made it as such or when it is
 //! empty; one that is there only because keys are below it is not.
+//!
+//! In an object-store bucket all of this is simpler: its keys are filed as they are listed.
 
 use ozone_proto::namespace::{DirRef, InodeKind, InodeRow};
 use ozone_proto::om::{ListObjectsRequest, ListObjectsResponse, ListedObject};
 
-use super::order::Entries;
+use super::inode::without_map;
+use super::order::{Entries, before};
 use crate::error::Result;
 use crate::etag;
-use crate::namespace;
-use crate::rows::Rows;
+use crate::namespace::{self, flat, layout};
+use crate::rows::{Rows, decode};
+use crate::tables;
 
 /// Entries in one answer at most.
 const MAX_PAGE: usize = 1000;
+/// Keys read at a time where they are grouped.
+const GROUPED: usize = 128;
 
 /// Answers the request.
 pub fn list(request: &ListObjectsRequest, rows: &impl Rows) -> Result<ListObjectsResponse> {
@@ -34,6 +40,7 @@ pub fn list(request: &ListObjectsRequest, rows: &impl Rows) -> Result<ListObject
         delimiter: request.delimiter().as_bytes(),
         from: successor(request.after()).max(prefix.to_vec()),
         limit,
+        inodes: request.inodes(),
         page: ListObjectsResponse::default(),
         count: 0,
     };
@@ -41,7 +48,11 @@ pub fn list(request: &ListObjectsRequest, rows: &impl Rows) -> Result<ListObject
         // The page before has ended with this group: all of it is behind.
         walk.from = past(request.after());
     }
-    walk.directory(&namespace::bucket_root(&bucket), &mut Vec::new())?;
+    let root = DirRef {
+        snapshot: rows.snapshot(),
+        ..namespace::bucket_root(&bucket)
+    };
+    layout::of(&root).list_objects(&root, &mut walk)?;
     Ok(walk.page)
 }
 
@@ -65,32 +76,76 @@ fn past(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-struct Walk<'a, R: Rows> {
-    rows: &'a R,
+/// A listing that is being made.
+pub struct Walk<'a> {
+    rows: &'a dyn Rows,
     prefix: &'a [u8],
     delimiter: &'a [u8],
     /// Keys before this one are behind.
     from: Vec<u8>,
     limit: usize,
+    /// Whether inodes are told.
+    inodes: bool,
     page: ListObjectsResponse,
     count: usize,
 }
 
 /// What a part of the tree had.
 #[derive(PartialEq)]
-enum Walked {
+pub enum Walked {
     /// All was looked at; whether there was any key.
     Through { any: bool },
     /// The page is full, or nothing behind this can belong to it.
     Enough,
 }
 
-impl<R: Rows> Walk<'_, R> {
+impl Walk<'_> {
+    /// Takes the keys of a bucket that has no directories: they are filed in the order of the listing.
+    pub fn keys(&mut self, root: &DirRef) -> Result<()> {
+        let bucket = flat::prefix(self.rows, root)?;
+        let prefix = [bucket.as_slice(), self.prefix].concat();
+        // With groups, most of what is read may belong to one that is listed already.
+        let size = match self.delimiter.is_empty() {
+            true => self.limit + 1,
+            false => GROUPED.min(self.limit + 1),
+        };
+        loop {
+            let begin = before(&self.from).map(|name| [bucket.as_slice(), &name].concat());
+            let page = self
+                .rows
+                .scan(tables::KEY, &prefix, begin.as_deref(), size)?;
+            for (key, value) in &page {
+                let name = &key[bucket.len()..];
+                if name < self.from.as_slice() {
+                    continue;
+                }
+                let row: InodeRow = decode(tables::KEY, value)?;
+                if self.offer(name, &row)? == Walked::Enough {
+                    return Ok(());
+                }
+                self.tell_inode(root, name, row);
+                self.from = self.from.clone().max(successor(name));
+            }
+            if page.len() < size {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds the inode to the entry of the key, if it has just become one.
+    fn tell_inode(&mut self, root: &DirRef, name: &[u8], row: InodeRow) {
+        let last = self.page.objects.last_mut().filter(|_| self.inodes);
+        if let Some(last) = last.filter(|last| last.key().as_bytes() == name) {
+            last.inode = Some(namespace::inode(root, name, without_map(row)));
+        }
+    }
+
     /// Walks a directory whose key is `path` (empty, or with a trailing `/`).
-    fn directory(&mut self, dir: &DirRef, path: &mut Vec<u8>) -> Result<Walked> {
+    pub fn directory(&mut self, dir: &DirRef, path: &mut Vec<u8>) -> Result<Walked> {
         let seek = self.from.strip_prefix(path.as_slice()).unwrap_or(&[]);
         let begun_inside = !seek.is_empty();
-        let mut entries = Entries::from(self.rows, dir, seek, self.limit + 1)?;
+        let rows = self.rows;
+        let mut entries = Entries::from(&rows, dir, seek, self.limit + 1)?;
         // What is before the beginning of the page was not looked at, and may be there.
         let mut any = begun_inside;
         while let Some((name, row)) = entries.take()? {
@@ -175,6 +230,7 @@ impl<R: Rows> Walk<'_, R> {
             modification_time: Some(row.mtime_ns / 1_000_000),
             etag: (!namespace::is_dir(row)).then(|| etag::of(row)),
             owner: Some(row.owner.clone()),
+            inode: None,
         });
         on
     }

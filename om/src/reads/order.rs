@@ -72,7 +72,7 @@ impl Pages {
 }
 
 /// The greatest name before `name` and all that begin with it, or one that is as good for a scan.
-fn before(name: &[u8]) -> Option<Vec<u8>> {
+pub fn before(name: &[u8]) -> Option<Vec<u8>> {
     let (last, head) = name.split_last()?;
     // No name ends with more of these than this.
     let tail = [u8::MAX; 16];

@@ -45,7 +45,8 @@ fn with_sizes(row: &SnapshotRow, rows: &impl Rows) -> Result<SnapshotInfo> {
 /// ListSnapshot: those of a bucket, by name.
 pub fn list(request: &ListSnapshotRequest, rows: &impl Rows) -> Result<ListSnapshotResponse> {
     let (volume, bucket) = (request.volume_name(), request.bucket_name());
-    namespace::bucket(rows, volume, bucket)?;
+    let real = namespace::bucket(rows, volume, bucket)?;
+    let (volume, bucket) = (real.volume.as_str(), real.name.as_str());
     let limit = match request.max_list_result() as usize {
         0 => MAX_PAGE,
         asked => asked.min(MAX_PAGE),

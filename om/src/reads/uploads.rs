@@ -24,7 +24,7 @@ pub fn parts(
     request: &MultipartUploadListPartsRequest,
     rows: &impl Rows,
 ) -> Result<MultipartUploadListPartsResponse> {
-    namespace::bucket(rows, &request.volume, &request.bucket)?;
+    let bucket = namespace::bucket(rows, &request.volume, &request.bucket)?;
     let args = KeyArgs {
         volume_name: request.volume.clone(),
         bucket_name: request.bucket.clone(),
@@ -32,7 +32,7 @@ pub fn parts(
         multipart_upload_id: Some(request.upload_id.clone()),
         ..Default::default()
     };
-    let upload = multipart::find(&args, rows)?;
+    let upload = multipart::find(&args, &bucket, rows)?;
     let prefix = tables::parts_prefix(&upload.upload_id);
     let after = tables::part_key(&upload.upload_id, request.part_number_marker());
     let limit = page_size(request.max_parts);
@@ -65,8 +65,8 @@ pub fn uploads(
     request: &ListMultipartUploadsRequest,
     rows: &impl Rows,
 ) -> Result<ListMultipartUploadsResponse> {
-    namespace::bucket(rows, &request.volume, &request.bucket)?;
-    let bucket = tables::multipart_prefix(&request.volume, &request.bucket);
+    let bucket = namespace::bucket(rows, &request.volume, &request.bucket)?;
+    let bucket = tables::multipart_prefix(&bucket.volume, &bucket.name);
     let prefix = [bucket.as_slice(), request.prefix.as_bytes()].concat();
     let after = match (request.key_marker(), request.upload_id_marker()) {
         ("", _) => None,

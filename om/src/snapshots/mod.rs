@@ -57,13 +57,16 @@ pub fn bucket_id(bucket: &BucketRow) -> u64 {
     bucket.inode.as_ref().map_or(0, |inode| inode.object_id)
 }
 
-/// A snapshot, by names.
+/// A snapshot, by names: of its bucket, or of a link to that.
 pub fn find(rows: &impl Rows, volume: &str, bucket: &str, name: &str) -> Result<SnapshotRow> {
     let found = rows.get(tables::SNAPSHOT_INFO, &info_key(volume, bucket, name))?;
     if let Some(row) = found {
         return Ok(row);
     }
-    namespace::bucket(rows, volume, bucket)?;
+    let real = namespace::bucket(rows, volume, bucket)?;
+    if (real.volume.as_str(), real.name.as_str()) != (volume, bucket) {
+        return find(rows, &real.volume, &real.name, name);
+    }
     Err(no_such(&format!("{volume}/{bucket}/{DIRECTORY}/{name}")))
 }
 

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod batch;
+mod bucket_links;
 mod folding;
 mod multipart;
+mod object_store;
 mod object_view;
 mod objects;
 mod snapshots;

@@ -12,7 +12,7 @@ use ozone_proto::om::*;
 
 use crate::support::{Om, inline, unlink};
 
-fn args(key: &str) -> KeyArgs {
+pub(crate) fn args(key: &str) -> KeyArgs {
     KeyArgs {
         volume_name: "vol".into(),
         bucket_name: "bucket".into(),
@@ -22,7 +22,7 @@ fn args(key: &str) -> KeyArgs {
 }
 
 /// Puts a key with some bytes, or a directory.
-fn put(om: &mut Om, key: &str) -> Status {
+pub(crate) fn put(om: &mut Om, key: &str) -> Status {
     put_with(om, args(key))
 }
 
@@ -42,7 +42,7 @@ fn put_with(om: &mut Om, args: KeyArgs) -> Status {
     answer.status()
 }
 
-fn delete(om: &mut Om, key: &str) -> Status {
+pub(crate) fn delete(om: &mut Om, key: &str) -> Status {
     let request = DeleteKeyRequest {
         key_args: args(key),
         keep: None,
@@ -68,7 +68,7 @@ fn page(om: &Om, request: ListObjectsRequest) -> ListObjectsResponse {
 }
 
 /// Keys and groups of all pages, in the order in which they came, each page's sorted together.
-fn list(om: &Om, prefix: &str, delimiter: &str, after: &str, limit: u32) -> Vec<String> {
+pub(crate) fn list(om: &Om, prefix: &str, delimiter: &str, after: &str, limit: u32) -> Vec<String> {
     let mut found = Vec::new();
     let mut after = after.as_bytes().to_vec();
     loop {
@@ -95,7 +95,12 @@ fn list(om: &Om, prefix: &str, delimiter: &str, after: &str, limit: u32) -> Vec<
 }
 
 /// What S3 says that a listing has.
-fn expected(keys: &BTreeSet<String>, prefix: &str, delimiter: &str, after: &str) -> Vec<String> {
+pub(crate) fn expected(
+    keys: &BTreeSet<String>,
+    prefix: &str,
+    delimiter: &str,
+    after: &str,
+) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for key in keys {
         let Some(rest) = key.strip_prefix(prefix) else {

@@ -1,0 +1,162 @@
+//! Bucket links in the real processes: a bucket under another name, by every door.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::Error;
+
+use nix::errno::Errno;
+use ozone_tests::s3::S3;
+use ozone_tests::{Cluster, ClusterOptions, ozone_fs};
+
+fn sh(cluster: &Cluster, line: &str) -> String {
+    let args: Vec<_> = line.split(' ').collect();
+    let output = cluster.ozone(&[&["sh"], args.as_slice()].concat());
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What `line` is refused with.
+fn refused(cluster: &Cluster, line: &str) -> String {
+    let args: Vec<_> = line.split(' ').collect();
+    let output = cluster.ozone(&[&["sh"], args.as_slice()].concat());
+    assert_eq!(output.status.code(), Some(255), "{line}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn errno<T>(result: Result<T, Error>) -> Errno {
+    let error = result.map(drop).expect_err("refused");
+    Errno::from_raw(error.raw_os_error().expect("an errno"))
+}
+
+#[test]
+fn a_bucket_is_the_same_by_its_links_whatever_the_door() {
+    for layout in ["fso", "obs"] {
+        let cluster = Cluster::start(ClusterOptions::default());
+        let mount = cluster.mountpoint();
+        sh(&cluster, "volume create s3v");
+        sh(&cluster, "volume create data");
+        assert_eq!(sh(&cluster, "bucket link data/source s3v/link"), "");
+        // It need not lead anywhere yet.
+        assert!(refused(&cluster, "key list s3v/link").contains("BUCKET_NOT_FOUND"));
+        assert_eq!(errno(fs::read_dir(mount.join("s3v/link"))), Errno::ENOENT);
+        sh(&cluster, &format!("bucket create -l {layout} data/source"));
+        let s3 = S3::of(&cluster, "bilbo");
+        assert_eq!(s3.ask("HEAD", "/link", b"").status, 200);
+        assert_eq!(s3.ask("PUT", "/link/dir/key", b"by S3").status, 200);
+        let large = vec![7; 3 << 20];
+        assert_eq!(s3.ask("PUT", "/link/large", &large).status, 200);
+        assert_eq!(
+            fs::read(mount.join("data/source/dir/key")).unwrap(),
+            b"by S3"
+        );
+        assert_eq!(fs::read(mount.join("s3v/link/dir/key")).unwrap(), b"by S3");
+        assert!(fs::read(mount.join("s3v/link/large")).unwrap() == large);
+        fs::write(mount.join("s3v/link/file"), "by the mount").unwrap();
+        assert_eq!(sh(&cluster, "key cat data/source/file"), "by the mount");
+        assert_eq!(sh(&cluster, "key cat s3v/link/file"), "by the mount");
+        assert_eq!(s3.ask("GET", "/link/file", b"").body, b"by the mount");
+        let file = cluster.scratch().join("file");
+        fs::write(&file, vec![8; 1 << 20]).unwrap();
+        sh(
+            &cluster,
+            &format!("key put s3v/link/put {}", file.display()),
+        );
+        assert!(fs::read(mount.join("data/source/put")).unwrap() == vec![8; 1 << 20]);
+        if layout == "fso" {
+            let listed = ozone_fs::ok(&cluster, &["-ls", "/s3v/link"]);
+            assert!(listed.contains("/s3v/link/file"), "{listed}");
+            assert_eq!(
+                ozone_fs::ok(&cluster, &["-cat", "/s3v/link/file"]),
+                "by the mount"
+            );
+            ozone_fs::ok(&cluster, &["-mkdir", "-p", "/s3v/link/made/here"]);
+            assert!(mount.join("data/source/made/here").is_dir());
+        }
+        // A snapshot by a link is the source's.
+        sh(&cluster, "snapshot create s3v/link snap1");
+        assert!(sh(&cluster, "snapshot list data/source").contains("snap1"));
+        assert_eq!(
+            sh(&cluster, "key cat s3v/link/.snapshot/snap1/file"),
+            "by the mount"
+        );
+        assert_eq!(
+            fs::read(mount.join("s3v/link/.snapshot/snap1/file")).unwrap(),
+            b"by the mount"
+        );
+        sh(&cluster, "snapshot delete s3v/link snap1");
+        assert_eq!(s3.ask("DELETE", "/link/file", b"").status, 204);
+        assert_eq!(
+            errno(fs::metadata(mount.join("data/source/file"))),
+            Errno::ENOENT
+        );
+        // The link goes, the source stays, even where everything was to go.
+        assert_eq!(
+            sh(&cluster, "bucket delete -r -y s3v/link"),
+            "Bucket link is deleted\n"
+        );
+        assert_eq!(
+            fs::read(mount.join("data/source/dir/key")).unwrap(),
+            b"by S3"
+        );
+        assert!(!mount.join("s3v/link").exists());
+    }
+}
+
+#[test]
+fn a_link_is_shown_as_ozone_shows_it() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    sh(&cluster, "volume create vol");
+    sh(&cluster, "bucket create vol/source");
+    sh(&cluster, "bucket link vol/source vol/link");
+    let info = sh(&cluster, "bucket info vol/link");
+    for field in [
+        r#""volumeName" : "vol""#,
+        r#""name" : "link""#,
+        r#""sourceVolume" : "vol""#,
+        r#""sourceBucket" : "source""#,
+        r#""creationTime""#,
+        r#""modificationTime""#,
+        r#""link" : true"#,
+    ] {
+        assert!(info.contains(field), "{field}: {info}");
+    }
+    assert!(!info.contains("metadata"), "{info}");
+    assert!(sh(&cluster, "bucket list vol").contains(r#""name" : "link""#));
+    let mount = cluster.mountpoint();
+    let target = fs::read_link(mount.join("vol/link")).unwrap();
+    assert_eq!(target.to_str(), Some("../vol/source"));
+    for line in ["bucket link vol/other vol/link", "bucket create vol/link"] {
+        assert!(
+            refused(&cluster, line).contains("BUCKET_ALREADY_EXISTS"),
+            "{line}"
+        );
+    }
+    let taken = refused(&cluster, "bucket link vol/link vol/source");
+    assert!(taken.contains("BUCKET_ALREADY_EXISTS"), "{taken}");
+    let bad = refused(&cluster, "bucket link vol/source vol/Bad_Name");
+    assert!(bad.contains("INVALID_BUCKET_NAME"), "{bad}");
+    fs::remove_file(mount.join("vol/link")).unwrap();
+    assert!(refused(&cluster, "bucket info vol/link").contains("BUCKET_NOT_FOUND"));
+    sh(&cluster, "bucket info vol/source");
+}
+
+#[test]
+fn links_in_a_circle_are_detected_where_they_are_used() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    sh(&cluster, "volume create vol");
+    for (source, link) in [("one", "two"), ("two", "three"), ("three", "one")] {
+        sh(&cluster, &format!("bucket link vol/{source} vol/{link}"));
+    }
+    let look = |cluster: &Cluster| {
+        let text = refused(cluster, "key list vol/two");
+        assert!(text.contains("DETECTED_LOOP_IN_BUCKET_LINKS"), "{text}");
+        let found = fs::read_dir(cluster.mountpoint().join("vol/two"));
+        assert_eq!(errno(found), Errno::ELOOP);
+        sh(cluster, "bucket info vol/two");
+    };
+    look(&cluster);
+    cluster.kill9();
+    cluster.restart();
+    look(&cluster);
+}
