@@ -12,10 +12,10 @@ use bytes::Bytes;
 use ozone_proto::namespace::{DirRef, Replication};
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
-use ozone_proto::om::{ServiceInfo, ServiceListRequest};
+use ozone_proto::om::{InfoBucketRequest, ServiceInfo, ServiceListRequest};
 
 use crate::data::Data;
-use crate::namespace::{Namespace, ROOT, dir_of};
+use crate::namespace::Namespace;
 use crate::{ClientError, OwnSession, Result};
 
 pub use buckets::NewBucket;
@@ -91,12 +91,13 @@ impl Objects {
 
     /// The root directory of a bucket.
     pub async fn bucket_dir(&self, volume: &str, bucket: &str) -> Result<DirRef> {
-        let volume = self.namespace.lookup(ROOT, volume.as_bytes()).await?;
-        let bucket = self
-            .namespace
-            .lookup(dir_of(&volume)?, bucket.as_bytes())
-            .await?;
-        dir_of(&bucket)
+        let request = InfoBucketRequest {
+            volume_name: volume.to_owned(),
+            bucket_name: bucket.to_owned(),
+        };
+        let answer = ask!(self, InfoBucketRequest, InfoBucketResponse, request)?;
+        let missing = || ClientError::protocol("OM", "a bucket without its root");
+        answer.root.ok_or_else(missing)
     }
 }
 

@@ -161,8 +161,10 @@ pub fn list_volumes(request: &ListVolumeRequest, rows: &impl Rows) -> Result<Lis
 /// InfoBucket.
 pub fn info_bucket(request: &InfoBucketRequest, rows: &impl Rows) -> Result<InfoBucketResponse> {
     let row = namespace::bucket(rows, &request.volume_name, &request.bucket_name)?;
+    let root = Some(namespace::bucket_root(&row));
     Ok(InfoBucketResponse {
         bucket_info: Some(key_info::bucket(row)),
+        root,
     })
 }
 
