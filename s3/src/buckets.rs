@@ -8,11 +8,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
+use crate::region::REGION;
 
 /// The owner that all listings name, as Ozone's do.
 const OWNER_ID: &str = "bb2bd7ca4a327f84e6cd3979f8fa3828a50a08893c1b68f9d6715352c8d07b93";
-/// Where everything is.
-const REGION: &str = "us-east-1";
 /// Buckets that are read at a time.
 const PAGE: u32 = 1000;
 
