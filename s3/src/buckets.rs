@@ -180,4 +180,17 @@ impl Gateway {
         // Nothing stands for the first of Amazon's regions.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
+
+    /// No bucket keeps versions, which tools ask before they delete.
+    pub(crate) async fn bucket_versioning(
+        &self,
+        request: S3Request<GetBucketVersioningInput>,
+    ) -> Answer<GetBucketVersioningOutput> {
+        let input = &request.input;
+        let owner = input.expected_bucket_owner.as_ref();
+        let objects = self.objects_of(&request, &input.bucket, owner).await?;
+        let info = objects.info_bucket(&self.volume, &input.bucket).await;
+        info.map_err(answer)?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
 }
