@@ -15,8 +15,8 @@ help:
 	@echo 'make up      set up, build, and run a mounted cluster   (DIR=$(DIR) MOUNT=$(MOUNT) ARGS="--datanodes 1")'
 	@echo 'make test    set up, and run every check and test; as root, for the disks that are mounted'
 	@echo 'make check   formatting, lints and unit tests: the daily loop'
-	@echo 'make soak    the long tests   (ROUNDS=50 MINUTES=0 FILES=100000 REAL_FILES=10000 MIB=2048 REPEAT=5)'
-	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync   (ARGS="--quick")'
+	@echo 'make soak    the long tests   (ROUNDS=50 MINUTES=0 FILES=100000 REAL_FILES=10000 MIB=2048 KEYS=10000 S3_MIB=5120 REPEAT=5)'
+	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync; S3   (ARGS="--quick --minio FILE")'
 
 setup:
 	@scripts/setup.sh
@@ -51,6 +51,9 @@ soak: root build
 	FILES=$${FILES:-100000} cargo test --workspace --test many_files -- --test-threads=1 --nocapture
 	MIB=$${MIB:-2048} cargo test --workspace --test large_files -- --test-threads=1 --nocapture
 	FILES=$${REAL_FILES:-10000} cargo test --workspace --test real_input -- --test-threads=1 --nocapture
+	KEYS=$${KEYS:-10000} cargo test --workspace --test s3_clients -- --test-threads=1 --nocapture
+	MIB=$${S3_MIB:-5120} cargo test --workspace --test s3_large -- --test-threads=1 --nocapture
+	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test s3_snapshots -- --test-threads=1 --nocapture
 	for round in $$(seq $${REPEAT:-5}); do echo "soak: outages, round $$round"; \
 	  cargo test --workspace --test daemons --test full_disk --test reclaim -- --test-threads=1 || exit 1; done
 

@@ -23,6 +23,8 @@ install "${missing[@]}"
 clients=()
 python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)
 command -v aws >/dev/null || clients+=(awscli)
+command -v s3cmd >/dev/null || clients+=(s3cmd)
+command -v rclone >/dev/null || clients+=(rclone)
 install "${clients[@]}"
 
 if ! command -v cargo >/dev/null; then

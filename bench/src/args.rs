@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-/// The mount beside the raw disk and the floor of FUSE; and Raft beside the disk's fsync.
+/// The mount beside the raw disk and the floor of FUSE; Raft beside the disk's fsync; and S3 beside MinIO.
 #[derive(Parser)]
 #[command(name = "ozone-bench", args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -58,6 +58,8 @@ pub(crate) enum Part {
     Raft,
     /// Snapshots of buckets.
     Snapshots,
+    /// Objects by the S3 gateway.
+    S3,
 }
 
 #[derive(ClapArgs)]
@@ -98,6 +100,12 @@ pub(crate) struct RunArgs {
     /// Names in the large bucket whose snapshots are timed
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     names: Option<u32>,
+    /// Small objects that 16 clients of S3 put, get and list; one client puts an eighth of them
+    #[arg(long, value_parser = clap::value_parser!(u32).range(16..))]
+    objects: Option<u32>,
+    /// A MinIO binary: it is started on the same disk, and measured beside the S3 gateway
+    #[arg(long, value_name = "FILE")]
+    pub(crate) minio: Option<PathBuf>,
     /// Seconds for each row of the Raft table
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
@@ -113,6 +121,7 @@ pub(crate) struct Sizes {
     pub(crate) tree_files: usize,
     pub(crate) raft_seconds: u64,
     pub(crate) names: usize,
+    pub(crate) objects: usize,
 }
 
 const FULL: Sizes = Sizes {
@@ -123,6 +132,7 @@ const FULL: Sizes = Sizes {
     tree_files: 2000,
     raft_seconds: 3,
     names: 100_000,
+    objects: 10_000,
 };
 
 const QUICK: Sizes = Sizes {
@@ -133,6 +143,7 @@ const QUICK: Sizes = Sizes {
     tree_files: 500,
     raft_seconds: 1,
     names: 10_000,
+    objects: 1000,
 };
 
 impl RunArgs {
@@ -147,6 +158,7 @@ impl RunArgs {
             tree_files: count(self.tree_files, base.tree_files),
             raft_seconds: self.seconds.unwrap_or(base.raft_seconds),
             names: count(self.names, base.names),
+            objects: count(self.objects, base.objects),
         }
     }
 

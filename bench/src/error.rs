@@ -32,6 +32,9 @@ pub(crate) enum BenchError {
     /// The command line of the cluster failed.
     #[error("ozone failed: {0}")]
     Program(String),
+    /// A store of objects did not do what was asked of it.
+    #[error("S3 at {endpoint}: {problem}")]
+    S3 { endpoint: String, problem: String },
     /// A worker thread ended with a panic.
     #[error("a worker ended with a panic")]
     Panicked,

@@ -78,8 +78,13 @@ pub(crate) fn header(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<String
             env!("BENCH_OPT_LEVEL")
         ),
         format!(
-            "amounts      {} MiB, {} durable, {} plain files, trees of {}; medians of rounds: {}",
-            sizes.file_mib, sizes.durable_files, sizes.plain_files, sizes.tree_files, sizes.rounds
+            "amounts      {} MiB, {} durable, {} plain files, trees of {}, {} objects; medians of rounds: {}",
+            sizes.file_mib,
+            sizes.durable_files,
+            sizes.plain_files,
+            sizes.tree_files,
+            sizes.objects,
+            sizes.rounds
         ),
     ]
     .join("\n"))

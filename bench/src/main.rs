@@ -12,6 +12,7 @@ mod machine;
 mod measure;
 mod memfs;
 mod place;
+mod s3;
 mod snapshots;
 mod table;
 mod workloads;
@@ -79,6 +80,11 @@ fn bench(args: &RunArgs) -> Result<()> {
         let dir = dir.path().join("snapshots");
         fs::create_dir(&dir).map_err(io_error("create", &dir))?;
         snapshots::run(&dir, args, sizes.names)?;
+    }
+    if args.wants(Part::S3) {
+        let dir = dir.path().join("s3");
+        fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+        s3::run(&dir, args, &sizes)?;
     }
     Ok(())
 }

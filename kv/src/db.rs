@@ -153,6 +153,16 @@ impl Db {
         Snapshot {
             db: self,
             rocks: self.rocks.snapshot(),
+            in_memory: false,
+        }
+    }
+
+    /// As [`snapshot`](Self::snapshot), of what is in memory alone: no read waits for the disk, and what is not there
+    /// is [`KvError::NotInMemory`].
+    pub fn snapshot_in_memory(&self) -> Snapshot<'_> {
+        Snapshot {
+            in_memory: true,
+            ..self.snapshot()
         }
     }
 
@@ -289,6 +299,18 @@ impl ReadView for Db {
 pub struct Snapshot<'a> {
     db: &'a Db,
     rocks: SnapshotWithThreadMode<'a, Rocks>,
+    in_memory: bool,
+}
+
+impl Snapshot<'_> {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.rocks);
+        if self.in_memory {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        options
+    }
 }
 
 impl fmt::Debug for Snapshot<'_> {
@@ -302,7 +324,8 @@ impl ReadView for Snapshot<'_> {
         if self.db.absent.contains(table) {
             return Ok(None);
         }
-        let found = self.rocks.get_cf(self.db.family(table)?, key);
+        let family = self.db.family(table)?;
+        let found = self.db.rocks.get_cf_opt(family, key, &self.options());
         found.map_err(|source| self.db.fail("read", source))
     }
 
@@ -313,10 +336,8 @@ impl ReadView for Snapshot<'_> {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<Row>, KvError> {
-        let mut options = ReadOptions::default();
-        options.set_snapshot(&self.rocks);
         let direction = Direction { reverse, limit };
-        self.db.scan_with(options, table, range, direction)
+        self.db.scan_with(self.options(), table, range, direction)
     }
 }
 
@@ -328,6 +349,9 @@ fn descriptors(tables: &[TableSpec], options: &DbOptions) -> Vec<ColumnFamilyDes
 }
 
 fn engine(doing: &'static str, path: &Path, source: rocksdb::Error) -> KvError {
+    if source.kind() == rocksdb::ErrorKind::Incomplete {
+        return KvError::NotInMemory;
+    }
     KvError::Engine {
         doing,
         path: path.to_owned(),

@@ -46,6 +46,9 @@ pub enum KvError {
         /// The database.
         path: PathBuf,
     },
+    /// The row is not in memory, where alone it was looked for.
+    #[error("not in memory")]
+    NotInMemory,
     /// A row that is not what its table holds.
     #[error("table {table} has a bad row: {source}")]
     Codec {
@@ -62,7 +65,10 @@ impl KvError {
         match self {
             Self::Engine { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
             Self::Codec { .. } => true,
-            Self::InUse { .. } | Self::Io { .. } | Self::UnknownTable { .. } => false,
+            Self::InUse { .. }
+            | Self::Io { .. }
+            | Self::UnknownTable { .. }
+            | Self::NotInMemory => false,
         }
     }
 }

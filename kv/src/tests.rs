@@ -270,6 +270,31 @@ fn a_snapshot_does_not_move() {
 }
 
 #[test]
+fn a_read_of_what_is_in_memory_alone_never_goes_to_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path(), DbOptions::default());
+    set(&db, "a", "1", true);
+    let value = |found: Result<Option<String>, KvError>| found.unwrap();
+    assert_eq!(
+        value(NAMES.get(&db.snapshot_in_memory(), "a")),
+        Some("1".to_owned())
+    );
+    assert_eq!(value(NAMES.get(&db.snapshot_in_memory(), "b")), None);
+    db.flush().unwrap();
+    drop(db);
+    let db = open(dir.path(), DbOptions::default());
+    let cold = NAMES.get(&db.snapshot_in_memory(), "a");
+    assert!(matches!(cold, Err(KvError::NotInMemory)), "{cold:?}");
+    let cold = db.snapshot_in_memory().scan("names", b"", b"", 9);
+    assert!(matches!(cold, Err(KvError::NotInMemory)), "{cold:?}");
+    assert_eq!(value(NAMES.get(&db.snapshot(), "a")), Some("1".to_owned()));
+    assert_eq!(
+        value(NAMES.get(&db.snapshot_in_memory(), "a")),
+        Some("1".to_owned())
+    );
+}
+
+#[test]
 fn many_values_come_in_the_order_of_their_keys() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path(), DbOptions::default());

@@ -19,6 +19,9 @@ pub enum OmError {
     /// The database failed or holds something that cannot be read. The replica stops.
     #[error("om.db: {0}")]
     Storage(String),
+    /// The rows are not in memory: they are to be looked at where one may block.
+    #[error("om.db: not in memory")]
+    NotInMemory,
     /// This OM does not lead.
     #[error("this OM is not the leader")]
     NotLeader {
@@ -55,7 +58,7 @@ impl OmError {
             Self::NotLeader { .. } => Status::NotLeader,
             Self::Scm(_) | Self::Datanode(_) => Status::KeyAllocationError,
             Self::Raft(_) => Status::RatisError,
-            Self::Storage(_) | Self::Start(_) => Status::InternalError,
+            Self::Storage(_) | Self::NotInMemory | Self::Start(_) => Status::InternalError,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::room::Room;
 use crate::rows::{self, Rows};
 use crate::snapshots::{self, jobs::Jobs};
 use crate::state_machine::OmState;
-use crate::store::Store;
+use crate::store::{Store, View};
 use crate::{key_path, namespace, tables};
 
 /// The leader's means.
@@ -70,6 +70,21 @@ impl Leader {
             .map_err(|e| OmError::Storage(e.to_string()))?
     }
 
+    /// As [`read`](Self::read), of few rows that are mostly in memory: at once if they are, since a hop to a thread
+    /// that may block and back costs more than such a look.
+    pub async fn peek<T, F>(&self, look: F) -> Result<T>
+    where
+        F: Fn(&View<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let store = self.state.store()?;
+        let seen = look(&store.view_in_memory());
+        match seen {
+            Err(OmError::NotInMemory) => self.read(move |store| look(&store.view())).await,
+            seen => seen,
+        }
+    }
+
     /// Puts the request into the log and returns its answer once nobody believes any more what it
     /// changed.
     pub async fn propose(&self, request: OmRequest) -> Result<OmResponse> {
@@ -109,7 +124,7 @@ impl Leader {
     pub async fn child(&self, dir: Option<DirRef>, name: Vec<u8>) -> Result<Option<u64>> {
         let dir = *namespace::dir_of(dir.as_ref())?;
         let found = self
-            .read(move |rows| namespace::child(rows, &dir, &name))
+            .peek(move |rows| namespace::child(rows, &dir, &name))
             .await?;
         Ok(found.map(|found| found.row.object_id))
     }
@@ -121,7 +136,7 @@ impl Leader {
             args.bucket_name.clone(),
             args.key_name.clone(),
         );
-        self.read(move |rows| {
+        self.peek(move |rows| {
             let bucket = namespace::bucket(rows, &volume, &bucket)?;
             let root = namespace::bucket_root(&bucket);
             Ok(key_path::resolve(rows, &root, &key)?.map(|(_, _, found)| found.row.object_id))
@@ -132,7 +147,7 @@ impl Leader {
     /// How data of a bucket is kept; none if there is no such bucket.
     pub async fn bucket_replication(&self, dir: DirRef) -> Result<Option<Replication>> {
         let bucket = self
-            .read(move |rows| namespace::bucket_by_id(rows, dir.volume_id, dir.bucket_id))
+            .peek(move |rows| namespace::bucket_by_id(rows, dir.volume_id, dir.bucket_id))
             .await?;
         Ok(bucket.map(|bucket| bucket.replication.unwrap_or(self.default_replication)))
     }

@@ -50,7 +50,10 @@ pub(crate) fn specs() -> Vec<TableSpec> {
 }
 
 fn fault(error: KvError) -> OmError {
-    OmError::Storage(error.to_string())
+    match error {
+        KvError::NotInMemory => OmError::NotInMemory,
+        error => OmError::Storage(error.to_string()),
+    }
 }
 
 impl Store {
@@ -93,6 +96,11 @@ impl Store {
     /// The rows as of now, whatever is written meanwhile.
     pub fn view(&self) -> View<'_> {
         View(self.db.snapshot())
+    }
+
+    /// The same, without waiting for the disk: what is not in memory is [`OmError::NotInMemory`].
+    pub fn view_in_memory(&self) -> View<'_> {
+        View(self.db.snapshot_in_memory())
     }
 
     /// Everything written so far is on disk when this returns.

@@ -21,7 +21,7 @@ pub async fn buckets(body: &Body, leader: &Leader) -> Result<Vec<u64>> {
     let mut found = by_id(body);
     let named = by_name(body);
     if !named.is_empty() {
-        found.extend(leader.read(move |rows| resolve(named, rows)).await?);
+        found.extend(leader.peek(move |rows| resolve(&named, rows)).await?);
     }
     found.sort_unstable();
     found.dedup();
@@ -171,12 +171,12 @@ fn of_key(args: &KeyArgs) -> Named {
     bucket(&args.volume_name, &args.bucket_name)
 }
 
-fn resolve(named: Vec<Named>, rows: &impl Rows) -> Result<Vec<u64>> {
+fn resolve(named: &[Named], rows: &impl Rows) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for name in named {
         match resolve_one(name, rows) {
             Ok(buckets) => found.extend(buckets),
-            Err(fault @ OmError::Storage(_)) => return Err(fault),
+            Err(fault @ (OmError::Storage(_) | OmError::NotInMemory)) => return Err(fault),
             // What cannot be looked up now is refused when it is asked for in earnest.
             Err(_) => {}
         }
@@ -184,21 +184,21 @@ fn resolve(named: Vec<Named>, rows: &impl Rows) -> Result<Vec<u64>> {
     Ok(found)
 }
 
-fn resolve_one(named: Named, rows: &impl Rows) -> Result<Vec<u64>> {
+fn resolve_one(named: &Named, rows: &impl Rows) -> Result<Vec<u64>> {
     Ok(match named {
         Named::Child(dir, name) => {
-            let child = namespace::child(rows, &dir, &name)?;
+            let child = namespace::child(rows, dir, name)?;
             child.into_iter().map(|f| f.row.object_id).collect()
         }
         Named::Bucket(volume, bucket) => {
-            vec![namespace::bucket_root(&namespace::bucket(rows, &volume, &bucket)?).bucket_id]
+            vec![namespace::bucket_root(&namespace::bucket(rows, volume, bucket)?).bucket_id]
         }
         Named::Page(r) => {
-            let page = listing::read_dir(&r, rows)?;
+            let page = listing::read_dir(r, rows)?;
             page.entries.iter().filter_map(as_bucket).collect()
         }
         Named::List(r) => {
-            let list = listing::list_buckets(&r, rows)?;
+            let list = listing::list_buckets(r, rows)?;
             list.bucket_info.iter().map(|b| b.object_id()).collect()
         }
     })

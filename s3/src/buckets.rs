@@ -8,11 +8,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
+use crate::region::REGION;
 
 /// The owner that all listings name, as Ozone's do.
 const OWNER_ID: &str = "bb2bd7ca4a327f84e6cd3979f8fa3828a50a08893c1b68f9d6715352c8d07b93";
-/// Where everything is.
-const REGION: &str = "us-east-1";
 /// Buckets that are read at a time.
 const PAGE: u32 = 1000;
 
@@ -183,5 +182,18 @@ impl Gateway {
         info.map_err(answer)?;
         // Nothing stands for the first of Amazon's regions.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
+    }
+
+    /// No bucket keeps versions, which tools ask before they delete.
+    pub(crate) async fn bucket_versioning(
+        &self,
+        request: S3Request<GetBucketVersioningInput>,
+    ) -> Answer<GetBucketVersioningOutput> {
+        let input = &request.input;
+        let owner = input.expected_bucket_owner.as_ref();
+        let objects = self.objects_of(&request, &input.bucket, owner).await?;
+        let info = objects.info_bucket(&self.volume, &input.bucket).await;
+        info.map_err(answer)?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
     }
 }

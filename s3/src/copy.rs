@@ -11,7 +11,7 @@ use crate::conditions::Conditions;
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
 use crate::names;
-use crate::objects::{refuse_encryption, refuse_versions};
+use crate::objects::refuse_versions;
 use crate::read::Key;
 
 /// Takes the conditions on a copy's source out of an input.
@@ -65,11 +65,6 @@ impl Gateway {
         mut request: S3Request<CopyObjectInput>,
     ) -> Answer<CopyObjectOutput> {
         let input = &request.input;
-        refuse_encryption(
-            input.sse_customer_algorithm.is_some()
-                || input.copy_source_sse_customer_algorithm.is_some(),
-            &input.server_side_encryption,
-        )?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
         let input = &mut request.input;

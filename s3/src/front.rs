@@ -2,7 +2,8 @@
 //!
 //! `s3s` verifies that the signature is the one of what was signed. Which of a request has to be signed, and which
 //! ways of signing are served at all, is decided here, once for every operation: one way of signing, no header of
-//! Amazon's that the signature does not cover, no link that is good for longer than a week.
+//! Amazon's that the signature does not cover, no link that is good for longer than a week. And nothing is taken under a
+//! promise that is not kept: what asks for a lock or for encryption is refused, whatever the operation.
 
 use http::request::Parts;
 use http::{Method, header};
@@ -20,6 +21,16 @@ const MAX_EXPIRES: u64 = 7 * 24 * 3600;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What a scope ends with.
 const SCOPE_END: &str = "/s3/aws4_request";
+
+/// What headers begin with that ask for protection, and what they ask for: there is none of it.
+const PROMISES: [(&str, &str); 3] = [
+    ("x-amz-server-side-encryption", "server-side encryption"),
+    (
+        "x-amz-copy-source-server-side-encryption",
+        "server-side encryption",
+    ),
+    ("x-amz-object-lock-", "object lock"),
+];
 
 /// A signature as the request shows it, taken apart as far as this module has to know.
 struct Shown {
@@ -45,10 +56,24 @@ pub(crate) fn inspect(request: &Parts) -> S3Result<()> {
             return Err(refuse(S3ErrorCode::AccessDenied, message));
         }
     }
-    match shown.headers.iter().any(|name| name == "host") {
-        true => Ok(()),
-        false => Err(s3_error!(AccessDenied, "The Host header has to be signed")),
+    if !shown.headers.iter().any(|name| name == "host") {
+        return Err(s3_error!(AccessDenied, "The Host header has to be signed"));
     }
+    refuse_promises(request)
+}
+
+/// Refuses what is to be protected in a way that there is not. Links have such headers among their parameters.
+fn refuse_promises(request: &Parts) -> S3Result<()> {
+    let query = parameters(request.uri.query().unwrap_or_default());
+    let parameters = query.iter().map(|(name, _)| name.to_ascii_lowercase());
+    let headers = request.headers.keys().map(|name| name.as_str().to_owned());
+    for name in headers.chain(parameters) {
+        if let Some((_, what)) = PROMISES.iter().find(|(start, _)| name.starts_with(start)) {
+            let message = format!("{what} is not implemented: {name}");
+            return Err(refuse(S3ErrorCode::NotImplemented, message));
+        }
+    }
+    Ok(())
 }
 
 fn check_size(request: &Parts) -> S3Result<()> {
@@ -295,6 +320,19 @@ mod tests {
             let wrong = Some("AuthorizationQueryParametersError".to_owned());
             assert_eq!(refused(&link(bad), &[]), wrong, "{bad}");
         }
+    }
+
+    #[test]
+    fn nothing_is_taken_under_a_promise_that_is_not_kept() {
+        let signed = HEADER.replace("x-amz-date", "x-amz-date;x-amz-object-lock-mode");
+        let lock = [
+            ("authorization", signed.as_str()),
+            ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ];
+        let missing = Some("NotImplemented".to_owned());
+        assert_eq!(refused("/b/k", &lock), missing);
+        let target = "/b/k?X-Amz-Server-Side-Encryption=AES256";
+        assert_eq!(refused(target, &[("authorization", HEADER)]), missing);
     }
 
     #[test]

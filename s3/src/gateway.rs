@@ -80,6 +80,7 @@ operations! {
     head_bucket(HeadBucketInput) -> HeadBucketOutput => bucket_head;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput => bucket_delete;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput => bucket_location;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput => bucket_versioning;
     list_objects(ListObjectsInput) -> ListObjectsOutput => objects_list;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output => objects_list_v2;
     put_object(PutObjectInput) -> PutObjectOutput => object_put;

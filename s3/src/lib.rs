@@ -20,6 +20,7 @@ mod multipart;
 mod names;
 mod objects;
 mod read;
+mod region;
 mod server;
 mod tagging;
 

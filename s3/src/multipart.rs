@@ -14,7 +14,7 @@ use crate::copy::{source, source_conditions};
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
 use crate::names;
-use crate::objects::{promised, refuse_encryption};
+use crate::objects::promised;
 
 /// Entries of one page at most.
 const MAX_PAGE: i32 = 1000;
@@ -98,10 +98,6 @@ impl Gateway {
         mut request: S3Request<CreateMultipartUploadInput>,
     ) -> Answer<CreateMultipartUploadOutput> {
         let input = &request.input;
-        refuse_encryption(
-            input.sse_customer_algorithm.is_some(),
-            &input.server_side_encryption,
-        )?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
         let input = &mut request.input;
@@ -124,7 +120,6 @@ impl Gateway {
         &self,
         mut request: S3Request<UploadPartInput>,
     ) -> Answer<UploadPartOutput> {
-        refuse_encryption(request.input.sse_customer_algorithm.is_some(), &None)?;
         let (bucket, owner) = (
             request.input.bucket.clone(),
             request.input.expected_bucket_owner.clone(),

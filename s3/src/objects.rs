@@ -47,10 +47,6 @@ impl Gateway {
         &self,
         mut request: S3Request<PutObjectInput>,
     ) -> Answer<PutObjectOutput> {
-        refuse_encryption(
-            request.input.sse_customer_algorithm.is_some(),
-            &request.input.server_side_encryption,
-        )?;
         let owner = request.input.expected_bucket_owner.clone();
         let bucket = request.input.bucket.clone();
         let objects = self.objects_of(&request, &bucket, owner.as_ref()).await?;
@@ -183,19 +179,5 @@ pub(crate) fn refuse_versions(version: Option<&String>) -> S3Result<()> {
     match version.map(String::as_str) {
         None | Some("" | "null") => Ok(()),
         Some(_) => Err(s3_error!(NotImplemented, "versions are not implemented")),
-    }
-}
-
-/// Bytes that are to be encrypted are not taken in clear.
-pub(crate) fn refuse_encryption(
-    by_customer: bool,
-    by_server: &Option<ServerSideEncryption>,
-) -> S3Result<()> {
-    match by_customer || by_server.is_some() {
-        true => Err(s3_error!(
-            NotImplemented,
-            "server-side encryption is not implemented"
-        )),
-        false => Ok(()),
     }
 }

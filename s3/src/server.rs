@@ -27,13 +27,14 @@ use crate::chunks;
 use crate::front;
 use crate::gateway::Gateway;
 use crate::names::AnyName;
+use crate::region;
 
 /// Which key says where to listen.
 const ADDRESS: &str = "ozone.s3g.http-address";
 /// Connections at a time.
 const CONNECTIONS: usize = 4096;
 /// How long a client may take to send the head of a request, the wait for a next one included.
-const HEAD: Duration = Duration::from_secs(60);
+const HEAD: Duration = Duration::from_secs(30);
 /// Pause after a failed accept, such as one for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a stopping gateway waits for requests under way.
@@ -203,13 +204,14 @@ async fn answer(
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let expects = parts.headers.contains_key(http::header::EXPECT);
-        let answer = match front::inspect(&parts) {
-            Ok(()) => {
+        let answer = match (region::refuse(&parts), front::inspect(&parts)) {
+            (Some(refused), _) => Ok(refused),
+            (None, Ok(())) => {
                 let body = chunks::bounded(&parts.headers, body);
                 let request = Request::from_parts(parts, body);
                 service.call(request).await.map_err(text)
             }
-            Err(refusal) => refusal
+            (None, Err(refusal)) => refusal
                 .to_http_response()
                 .map_err(|error| error.to_string()),
         };

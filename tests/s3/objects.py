@@ -129,6 +129,7 @@ def missing():
     refused(501, "NotImplemented", s3.get_bucket_policy, Bucket="missing")
     refused(501, "NotImplemented", s3.get_bucket_acl, Bucket="missing")
     versioning = {"Status": "Enabled"}
+    assert "Status" not in s3.get_bucket_versioning(Bucket="missing")
     refused(501, "NotImplemented", s3.put_bucket_versioning, Bucket="missing", VersioningConfiguration=versioning)
     put = {"Bucket": "missing", "Key": "k", "Body": b"x"}
     refused(501, "NotImplemented", s3.put_object, ServerSideEncryption="AES256", **put)

@@ -1,7 +1,7 @@
 //! Where the bytes of a key are on the disks of the datanodes.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::corrupt::find;
@@ -50,4 +50,15 @@ impl Location {
         file.read_exact_at(&mut content, self.offset).ok()?;
         Some(content)
     }
+}
+
+/// Bytes that blocks take on the disk of a datanode, whose data directory this is.
+pub fn used(data: &Path) -> u64 {
+    let is_block = |path: &Path| path.extension().is_some_and(|end| end == "block");
+    let files = find(data, &is_block);
+    // A file may go between the two looks.
+    files
+        .iter()
+        .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
+        .sum()
 }

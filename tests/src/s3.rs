@@ -1,10 +1,10 @@
-//! S3's clients against a cluster: scripts with boto3, Amazon's command line, and requests that are signed by hand, so
-//! that they can be signed wrongly.
+//! S3's clients against a cluster: those that people use ([`tools`]), and requests that are signed by hand, so that
+//! they can be signed wrongly.
+
+mod tools;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,8 +16,6 @@ use crate::Cluster;
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What the tools are and where they come from.
-const MISSING: &str = "the tests of S3 need boto3 and Amazon's command line: run scripts/setup.sh";
 const REGION: &str = "us-east-1";
 /// The digest of a body that is not signed.
 pub const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -59,36 +57,50 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    /// Path and query as the first line of the request has them.
+    pub fn target(&self) -> String {
+        match query(&self.query) {
+            query if query.is_empty() => self.path.clone(),
+            query => format!("{}?{query}", self.path),
+        }
+    }
+}
+
 impl Answer {
     /// The code of an error.
     pub fn code(&self) -> &str {
-        let inside = self.text.split_once("<Code>").map(|(_, rest)| rest);
+        self.element("Code")
+    }
+
+    /// What is in the first element of a name.
+    pub fn element(&self, name: &str) -> &str {
+        let inside = self.text.split_once(&format!("<{name}>"));
         inside
-            .and_then(|rest| rest.split_once("</Code>"))
-            .map_or("", |(code, _)| code)
+            .and_then(|(_, rest)| rest.split_once(&format!("</{name}>")))
+            .map_or("", |(inside, _)| inside)
+    }
+
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
     }
 }
 
 impl S3 {
-    /// Where the cluster's gateway listens.
-    pub fn endpoint_of(cluster: &Cluster) -> String {
-        let line = cluster.summary().iter().find_map(|line| {
-            let words: Vec<_> = line.split_whitespace().collect();
-            (words.first() == Some(&"S3")).then(|| words[1].to_owned())
-        });
-        let endpoint = line.expect("the gateway is in the summary");
-        endpoint.trim_start_matches("http://").to_owned()
-    }
-
     /// A user of the cluster, who gets a secret.
     pub fn of(cluster: &Cluster, id: &str) -> Self {
         let output = cluster.ozone(&["s3", "getsecret", "-u", id]);
-        let text = text(&output);
+        let text = tools::text(&output);
         let secret = text
             .lines()
             .find_map(|line| line.strip_prefix("awsSecret="));
         Self {
-            endpoint: Self::endpoint_of(cluster),
+            endpoint: endpoint(cluster),
             id: id.to_owned(),
             secret: secret
                 .unwrap_or_else(|| panic!("no secret: {text}"))
@@ -96,42 +108,9 @@ impl S3 {
         }
     }
 
-    /// Runs a script of `tests/s3`; panics with what it printed when it fails.
-    pub fn script(&self, name: &str) {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("s3");
-        let output = self.run(Command::new("python3").arg("-B").arg(dir.join(name)));
-        assert!(output.status.success(), "{name}: {}", text(&output));
-    }
-
-    /// Runs Amazon's command line; gives what it printed.
-    pub fn aws(&self, arguments: &[&str]) -> String {
-        let endpoint = format!("http://{}", self.endpoint);
-        let output = self.run(
-            Command::new("aws")
-                .args(["--endpoint-url", &endpoint])
-                .args(arguments),
-        );
-        assert!(
-            output.status.success(),
-            "aws {arguments:?}: {}",
-            text(&output)
-        );
-        text(&output)
-    }
-
-    fn run(&self, command: &mut Command) -> Output {
-        let output = command
-            .env("S3_ENDPOINT", format!("http://{}", self.endpoint))
-            .env("AWS_ACCESS_KEY_ID", &self.id)
-            .env("AWS_SECRET_ACCESS_KEY", &self.secret)
-            .env("AWS_DEFAULT_REGION", REGION)
-            .env("AWS_CONFIG_FILE", "/dev/null")
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .output();
-        let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}: {MISSING}"));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(!errors.contains("No module named"), "{errors}: {MISSING}");
-        output
+    /// Finds the gateway of a cluster that was started again.
+    pub fn follow(&mut self, cluster: &Cluster) {
+        self.endpoint = endpoint(cluster);
     }
 
     /// Signs a request by its headers, at `when`; gives the signature.
@@ -259,13 +238,10 @@ impl S3 {
     }
 
     fn begin(&self, request: &Request) -> TcpStream {
-        let target = match query(&request.query) {
-            query if query.is_empty() => request.path.clone(),
-            query => format!("{}?{query}", request.path),
-        };
         let mut head = format!(
-            "{} {target} HTTP/1.1\r\nconnection: close\r\n",
-            request.method
+            "{} {} HTTP/1.1\r\nconnection: close\r\n",
+            request.method,
+            request.target()
         );
         if !request.headers.iter().any(|(name, _)| name == "host") {
             head.push_str(&format!("host: {}\r\n", self.endpoint));
@@ -291,15 +267,37 @@ impl S3 {
 
     /// Signs and sends a request.
     pub fn ask(&self, method: &'static str, path: &str, body: &[u8]) -> Answer {
+        self.ask_with(method, (path, &[]), body)
+    }
+
+    /// Signs and sends a request with a query.
+    pub fn ask_with(
+        &self,
+        method: &'static str,
+        (path, query): (&str, &[(&str, &str)]),
+        body: &[u8],
+    ) -> Answer {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut request = Request {
             method,
             path: path.to_owned(),
+            query: query.iter().map(pair).collect(),
             body: body.to_vec(),
             ..Request::default()
         };
         self.sign(&mut request);
         self.send(&request)
     }
+}
+
+/// Where the cluster's gateway listens.
+pub fn endpoint(cluster: &Cluster) -> String {
+    let line = cluster.summary().iter().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        (words.first() == Some(&"S3")).then(|| words[1].to_owned())
+    });
+    let endpoint = line.expect("the gateway is in the summary");
+    endpoint.trim_start_matches("http://").to_owned()
 }
 
 /// Time and day as signatures have them.
@@ -341,11 +339,4 @@ fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn text(output: &Output) -> String {
-    let parts = [&output.stdout, &output.stderr];
-    parts
-        .map(|part| String::from_utf8_lossy(part).into_owned())
-        .concat()
 }

@@ -22,6 +22,53 @@ const ROWS: [&str; 11] = [
     "git clone",
 ];
 
+const S3_ROWS: [&str; 7] = [
+    "PUT 4 KiB, 1 client",
+    "PUT 4 KiB, 16 clients",
+    "GET 4 KiB, 1 client",
+    "GET 4 KiB, 16 clients",
+    "LIST with sizes",
+    "multipart PUT",
+    "large GET",
+];
+
+#[test]
+fn s3_is_measured_without_any_other_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(binary().with_file_name("ozone-bench"))
+        .arg("--dir")
+        .arg(dir.path())
+        .args([
+            "--only",
+            "s3",
+            "--rounds",
+            "1",
+            "--objects",
+            "32",
+            "--file-mib",
+            "32",
+        ])
+        .output()
+        .expect("ozone-bench starts: build it first: cargo build --workspace");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    for row in S3_ROWS {
+        let line = text.lines().find(|line| line.starts_with(row));
+        let line = line.unwrap_or_else(|| panic!("no row {row:?} in\n{text}"));
+        let (_, figures) = line.split_at(28);
+        let figures: Vec<&str> = figures.split_whitespace().collect();
+        // Two rates, a ratio, and the least and the most of it.
+        let [raw, ours, ratio, _] = figures[..] else {
+            panic!("{line}");
+        };
+        for figure in [raw, ours, ratio] {
+            assert!(figure.parse::<f64>().unwrap() > 0.0, "{line}");
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn the_benchmarks_measure_all_places_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use ozone_tests::content::bytes;
-use ozone_tests::s3::{Answer, Request, S3};
+use ozone_tests::s3::{Answer, Request, S3, endpoint};
 use ozone_tests::shell::run;
 use ozone_tests::{Cluster, ClusterOptions};
 
@@ -413,7 +413,7 @@ fn keys_survive_kill_9() {
     bed.cluster.restart();
     // The gateway listens elsewhere now.
     bed.s3 = S3 {
-        endpoint: S3::endpoint_of(&bed.cluster),
+        endpoint: endpoint(&bed.cluster),
         ..bed.s3
     };
     assert_eq!(bed.get("a").as_deref(), Some(&b"a"[..]));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ozone_proto::namespace::{DirRef, Replication};
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Response;
-use ozone_proto::om::{ServiceInfo, ServiceListRequest};
+use ozone_proto::om::{InfoBucketRequest, ServiceInfo, ServiceListRequest};
 
 use crate::data::Data;
 use crate::namespace::{Namespace, ROOT, dir_of};
@@ -91,6 +91,15 @@ impl Objects {
 
     /// The root directory of a bucket.
     pub async fn bucket_dir(&self, volume: &str, bucket: &str) -> Result<DirRef> {
+        let request = InfoBucketRequest {
+            volume_name: volume.to_owned(),
+            bucket_name: bucket.to_owned(),
+        };
+        let answer = ask!(self, InfoBucketRequest, InfoBucketResponse, request)?;
+        if let Some(root) = answer.root {
+            return Ok(root);
+        }
+        // A link that leads nowhere, of which a lookup tells what is missing.
         let volume = self.namespace.lookup(ROOT, volume.as_bytes()).await?;
         let bucket = self
             .namespace

@@ -11,7 +11,7 @@ use ozone_proto::namespace::{
     AllocateBlocksRequest, AllocateBlocksResponse, BlockLocation, CloseSessionResponse,
     CommitRequest, CommitResponse, DirRef, Extent, GetAttrResponse, GetExtentsRequest,
     GetExtentsResponse, Inode, InodeKind, InodeRef, InodeRow, KeepAliveRequest, KeepAliveResponse,
-    LookupResponse, OpenSessionResponse, ReleaseBlocksResponse,
+    OpenSessionResponse, ReleaseBlocksResponse,
 };
 use ozone_proto::om::om_request::Body as Request;
 use ozone_proto::om::om_response::Body as Answer;
@@ -19,8 +19,8 @@ use ozone_proto::om::ozone_manager_service_server::{
     OzoneManagerService, OzoneManagerServiceServer,
 };
 use ozone_proto::om::{
-    CommitKeyResponse, CreateKeyResponse, GetKeyInfoResponse, KeyInfo, OmRequest, OmResponse,
-    ServiceListResponse, Status,
+    CommitKeyResponse, CreateKeyResponse, GetKeyInfoResponse, InfoBucketResponse, KeyInfo,
+    OmRequest, OmResponse, ServiceListResponse, Status,
 };
 use ozone_rpc::server::ServerHandle;
 use parking_lot::Mutex;
@@ -219,9 +219,9 @@ impl FakeOm {
                 inode: Some(self.inode()),
             }),
             Request::GetExtents(request) => Answer::GetExtents(self.extents(&request)),
-            Request::Lookup(request) => Answer::Lookup(LookupResponse {
-                inode: Some(directory(request.dir.unwrap(), &request.name)),
-                absence_leased: false,
+            Request::InfoBucketRequest(_) => Answer::InfoBucketResponse(InfoBucketResponse {
+                root: Some(DIR),
+                ..Default::default()
             }),
             Request::CreateKeyRequest(_) => Answer::CreateKeyResponse(CreateKeyResponse {
                 id: Some(5),
@@ -362,28 +362,6 @@ impl FakeOm {
             more,
             extents,
         }
-    }
-}
-
-fn directory(dir: DirRef, name: &Bytes) -> Inode {
-    let object_id = if dir.volume_id == 0 {
-        DIR.volume_id
-    } else {
-        DIR.bucket_id
-    };
-    Inode {
-        r#ref: Some(InodeRef {
-            dir: Some(dir),
-            name: name.clone(),
-            object_id,
-        }),
-        row: Some(InodeRow {
-            object_id,
-            kind: InodeKind::Directory.into(),
-            ..Default::default()
-        }),
-        leased: false,
-        snapshot: 0,
     }
 }
 

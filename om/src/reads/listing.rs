@@ -145,9 +145,11 @@ pub fn list_volumes(request: &ListVolumeRequest, rows: &impl Rows) -> Result<Lis
 pub fn info_bucket(request: &InfoBucketRequest, rows: &impl Rows) -> Result<InfoBucketResponse> {
     let (volume, name) = (&request.volume_name, &request.bucket_name);
     let mut row = namespace::bucket_entry(rows, volume, name)?;
+    let mut root = Some(namespace::bucket_root(&row));
     if namespace::is_link(&row) {
         match namespace::bucket(rows, volume, name) {
             Ok(source) => {
+                root = Some(namespace::bucket_root(&source));
                 row.layout = source.layout;
                 row.replication = source.replication;
                 row.quota_bytes = source.quota_bytes;
@@ -157,11 +159,12 @@ pub fn info_bucket(request: &InfoBucketRequest, rows: &impl Rows) -> Result<Info
             }
             Err(fault @ OmError::Storage(_)) => return Err(fault),
             // It dangles.
-            Err(_) => {}
+            Err(_) => root = None,
         }
     }
     Ok(InfoBucketResponse {
         bucket_info: Some(key_info::bucket(row)),
+        root,
     })
 }
 

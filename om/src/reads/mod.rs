@@ -28,6 +28,20 @@ pub enum Answer {
     KeyMap(Box<ozone_proto::om::ReadKeyResponse>),
 }
 
+/// Whether the read looks at few rows, however large what it is about.
+pub fn is_short(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Lookup(_)
+            | Body::GetAttr(_)
+            | Body::Open(_)
+            | Body::ReadKey(_)
+            | Body::GetKeyInfoRequest(_)
+            | Body::InfoBucketRequest(_)
+            | Body::LookupS3Secret(_)
+    )
+}
+
 /// Answers a read.
 pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
     let done = |reply: Result<Reply>| reply.map(|r| Answer::Done(Box::new(r)));

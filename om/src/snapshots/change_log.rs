@@ -93,7 +93,7 @@ impl<'a, R: Rows> Changes<'a, R> {
     }
 
     /// Some more; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Vec<Changed>>> {
+    pub fn more(&mut self) -> Result<Option<Vec<Changed>>> {
         if self.done {
             return Ok(None);
         }

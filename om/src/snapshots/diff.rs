@@ -41,7 +41,7 @@ impl<L: Rows, R: Rows> Comparison<'_, L, R> {
     /// Fills the report; false when it was given up, because `wanted` said so.
     pub fn compute(mut self, report: &mut Report, wanted: impl Fn() -> bool) -> Result<bool> {
         let mut writer = report.writer();
-        while let Some(changes) = self.changes.next()? {
+        while let Some(changes) = self.changes.more()? {
             if !wanted() {
                 return Ok(false);
             }

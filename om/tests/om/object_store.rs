@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ozone_om::rows::Rows;
-use ozone_om::snapshots::diff::{self, Difference};
-use ozone_om::snapshots::{self, change_log};
+use ozone_om::snapshots;
+use ozone_om::snapshots::change_log::Changes;
+use ozone_om::snapshots::diff::Comparison;
+use ozone_om::snapshots::difference::Difference;
+use ozone_om::snapshots::reports::Reports;
 use ozone_om::state_machine::OmState;
 use ozone_om::{namespace, reads, tables};
 use ozone_proto::namespace::*;
@@ -544,9 +547,16 @@ fn a_snapshot_shows_the_keys_that_there_were_and_the_difference_names_what_chang
     let from = model.om.state.checkpoints.open(&one).unwrap();
     let to = model.om.state.checkpoints.open(&two).unwrap();
     assert_eq!(model.found(&from), then);
-    let changes = change_log::between(&*store, model.root.bucket_id, first, second).unwrap();
-    let places = diff::places(changes, &from, &to).unwrap();
-    let found = diff::compare(&from, &to, model.root, &places).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let mut report = Reports::new(scratch.path()).unwrap().begin().unwrap();
+    let comparison = Comparison {
+        changes: Changes::between(&*store, model.root.bucket_id, first, second),
+        from: &from,
+        to: &to,
+        root: model.root,
+    };
+    assert!(comparison.compute(&mut report, || true).unwrap());
+    let found = report.page(0, usize::MAX).unwrap();
     let path = |text: &str| text.as_bytes().to_vec();
     assert_eq!(
         found,

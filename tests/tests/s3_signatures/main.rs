@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bodies;
+mod elsewhere;
+mod promises;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -43,7 +45,7 @@ const OPERATIONS: &[(&str, &str)] = &[
 ];
 
 pub(crate) struct Vault {
-    _cluster: Cluster,
+    pub(crate) cluster: Cluster,
     pub(crate) s3: S3,
 }
 
@@ -53,10 +55,7 @@ pub(crate) fn vault() -> Vault {
     let s3 = S3::of(&cluster, "bilbo");
     assert_eq!(s3.ask("PUT", "/vault", b"").status, 200);
     assert_eq!(s3.ask("PUT", "/vault/secret", b"the ring").status, 200);
-    Vault {
-        _cluster: cluster,
-        s3,
-    }
+    Vault { cluster, s3 }
 }
 
 static SHARED: Mutex<Weak<Vault>> = Mutex::new(Weak::new());

@@ -10,7 +10,7 @@ use super::{bucket_name, file_at, shown};
 use crate::attr::{Attr, Known};
 use crate::errno::Result;
 use crate::objects::{Handle, Place, SNAPSHOTS};
-use crate::vfs::dir::{DOTS, DirEntry, PAGE, Sink, skip};
+use crate::vfs::dir::{DirEntry, PAGE, Sink};
 use crate::vfs::{Vfs, Who};
 use crate::wire::{self, InodeKind, InodeRef, InodeRow};
 
@@ -41,25 +41,15 @@ impl Vfs {
             return Ok(());
         }
         let objects = self.callers.objects(who).await;
-        let mut index = position.saturating_sub(DOTS);
-        loop {
-            let fetch = |after: Bytes| {
-                let (objects, asked) = (objects.clone(), self.inodes.asked());
-                async move {
-                    let (entries, more) = page(&objects, dir, &after).await?;
-                    Ok((entries, more, asked))
-                }
-            };
-            let Some(page) = cursor.page_of(index, fetch).await? else {
-                return Ok(());
-            };
-            for entry in page.entries.iter().skip(skip(index, page.first)) {
-                index += 1;
-                if self.object_give(dir, entry, index + DOTS, plus, sink)? {
-                    return Ok(());
-                }
+        let fetch = |after: Bytes| {
+            let (objects, asked) = (objects.clone(), self.inodes.asked());
+            async move {
+                let (entries, more) = page(&objects, dir, &after).await?;
+                Ok((entries, more, asked))
             }
-        }
+        };
+        let give = |entry: &wire::Inode, next, _| self.object_give(dir, entry, next, plus, sink);
+        cursor.walk(position, fetch, give).await
     }
 
     fn object_give(
