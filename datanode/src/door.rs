@@ -42,7 +42,10 @@ pub(crate) async fn serve(node: Arc<Node>) {
                 };
                 tokio::spawn(client.run(stream));
             }
-            Err(error) => tracing::debug!(%error, "a local client was not let in"),
+            Err(error) => {
+                tracing::warn!(%error, "a local client was not let in");
+                node.clock.sleep(AGAIN).await;
+            }
         }
     }
 }

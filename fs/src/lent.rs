@@ -12,14 +12,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::errno::Errno;
+use nix::sys::statvfs::fstatvfs;
 use ozone_client::{LENT_FROM, LentFile};
 
 use crate::errno::Result;
 use crate::wire::extent::Source;
 use crate::wire::{Extent, InodeKind, InodeRow};
+
+/// Pauses between attempts to take a file over.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Bytes that stay free on the disk of a file that grows.
+const RESERVE: u64 = 1 << 30;
 
 /// What the kernel gave for a file that it is to read by itself; it does so until this is dropped.
 pub(crate) type Registration = Box<dyn Any + Send + Sync>;
@@ -46,8 +53,13 @@ pub(crate) struct Mirror {
     version: u64,
     /// The map of that version or of an earlier one since which only this mount has changed the file.
     map: Map,
+    /// Whether it lacks something that was written, or shows what was lost.
+    missed: bool,
     /// The file once it is this mount's own.
     own: Option<Arc<File>>,
+    /// After a failure to take it over: when that may be tried again, and the pause before.
+    again: Duration,
+    pause: Duration,
 }
 
 /// Where the bytes of a file are, as far as that tells one content from another.
@@ -82,7 +94,10 @@ impl Lent {
             mirror: tokio::sync::Mutex::new(Mirror {
                 version,
                 map,
+                missed: false,
                 own: None,
+                again: Duration::ZERO,
+                pause: Duration::ZERO,
             }),
         })
     }
@@ -101,35 +116,43 @@ impl Lent {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Takes the file over, unless that was done.
-    pub(crate) async fn take_over(&self, mirror: &mut Mirror) -> Result<Arc<File>> {
+    /// Takes the file over, unless that was done. What has failed is tried again after a pause: each attempt may
+    /// copy the block.
+    pub(crate) async fn take_over(&self, mirror: &mut Mirror, now: Duration) -> Result<Arc<File>> {
         if let Some(own) = &mirror.own {
             return Ok(own.clone());
         }
-        let own = Arc::new(self.file.detach().await?);
-        Ok(mirror.own.insert(own).clone())
+        if now < mirror.again {
+            return Err(Errno::EAGAIN.into());
+        }
+        match self.file.detach().await {
+            Ok(own) => Ok(mirror.own.insert(Arc::new(own)).clone()),
+            Err(error) => {
+                mirror.pause = (mirror.pause * 2).clamp(PAUSE.0, PAUSE.1);
+                mirror.again = now + mirror.pause;
+                Err(error.into())
+            }
+        }
     }
 }
 
 impl Mirror {
-    /// The version of the content that the file shows.
-    pub(crate) fn version(&self) -> u64 {
-        self.version
+    /// Whether the file shows that version of the content.
+    pub(crate) fn shows(&self, version: u64) -> bool {
+        !self.missed && version == self.version
     }
 
-    /// Where that may differ from the content which has this map.
+    /// Where it may differ from the content which has this map.
     pub(crate) fn changed(&self, now: &Map) -> Vec<Range<u64>> {
-        changed(&self.map, now)
-    }
-
-    /// Whether this mount may change the file.
-    pub(crate) fn is_own(&self) -> bool {
-        self.own.is_some()
+        match self.missed {
+            true => std::iter::once(0..now.size).collect(),
+            false => changed(&self.map, now),
+        }
     }
 
     /// It shows this from now on.
-    pub(crate) fn shows(&mut self, version: u64, map: Map) {
-        (self.version, self.map) = (version, map);
+    pub(crate) fn now_shows(&mut self, version: u64, map: Map) {
+        (self.version, self.map, self.missed) = (version, map, false);
     }
 
     /// What this mount has written into it as well is that version.
@@ -137,25 +160,55 @@ impl Mirror {
         self.version = version;
     }
 
-    /// Writes into the file, if it is this mount's own.
-    pub(crate) async fn write(&self, offset: u64, data: Bytes) -> Result<()> {
-        match &self.own {
+    /// It does not show the content any more.
+    pub(crate) fn miss(&mut self) {
+        self.missed = true;
+    }
+
+    /// Writes into the file what is written to the content.
+    pub(crate) async fn write(&mut self, offset: u64, data: Bytes) -> Result<()> {
+        let written = match &self.own {
             Some(own) => write(own, offset, data).await,
-            None => Ok(()),
-        }
+            None => Err(Errno::EAGAIN.into()),
+        };
+        self.missed |= written.is_err();
+        written
     }
 }
 
-/// Writes into a file of this mount's own.
+/// Writes into a file of this mount's own. What makes it longer has to leave room to the datanode.
 pub(crate) async fn write(own: &Arc<File>, offset: u64, data: Bytes) -> Result<()> {
     let own = own.clone();
-    blocking(move || own.write_all_at(&data, offset)).await
+    blocking(move || {
+        if offset + data.len() as u64 > own.metadata()?.len() {
+            let disk = fstatvfs(&own)?;
+            if disk.blocks_available() * disk.fragment_size() < RESERVE {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        own.write_all_at(&data, offset)
+    })
+    .await
 }
 
-/// Cuts a file of this mount's own, or makes it longer.
-pub(crate) async fn set_len(own: &Arc<File>, size: u64) -> Result<()> {
+/// Cuts a file of this mount's own, if it is longer.
+pub(crate) async fn cut(own: &Arc<File>, size: u64) -> Result<()> {
     let own = own.clone();
-    blocking(move || own.set_len(size)).await
+    blocking(move || match own.metadata()?.len() > size {
+        true => own.set_len(size),
+        false => Ok(()),
+    })
+    .await
+}
+
+/// Makes a file of this mount's own longer, if it is shorter.
+pub(crate) async fn grow(own: &Arc<File>, size: u64) -> Result<()> {
+    let own = own.clone();
+    blocking(move || match own.metadata()?.len() < size {
+        true => own.set_len(size),
+        false => Ok(()),
+    })
+    .await
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<()> {

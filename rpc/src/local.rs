@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as BlockingStream};
+use std::time::Duration;
 
 use ozone_proto::local::{LocalReply, LocalRequest};
 use prost::Message;
@@ -140,8 +141,15 @@ impl LocalClient {
         Ok(Self(stream))
     }
 
-    /// Asks, and waits for the answer and the descriptor that comes with it.
-    pub fn call(&mut self, request: &LocalRequest) -> io::Result<(LocalReply, Option<OwnedFd>)> {
+    /// Asks, and waits for the answer and the descriptor that comes with it. After an error the connection is of
+    /// no use any more.
+    pub fn call(
+        &mut self,
+        request: &LocalRequest,
+        patience: Duration,
+    ) -> io::Result<(LocalReply, Option<OwnedFd>)> {
+        self.0.set_read_timeout(Some(patience))?;
+        self.0.set_write_timeout(Some(patience))?;
         self.0.write_all(&framed(request)?)?;
         let mut prefix = [0; 4];
         let (read, file) = self.receive(&mut prefix)?;
@@ -184,6 +192,8 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     fn request(local: i64) -> LocalRequest {
         LocalRequest {
             container: 1,
@@ -203,8 +213,8 @@ mod tests {
         let sent = asked.clone();
         let client = tokio::task::spawn_blocking(move || {
             let mut client = LocalClient::connect(&name).unwrap();
-            let first = client.call(&sent).unwrap();
-            let second = client.call(&sent).unwrap();
+            let first = client.call(&sent, PATIENCE).unwrap();
+            let second = client.call(&sent, PATIENCE).unwrap();
             (first, second)
         });
         let mut stream = listener.accept().await.unwrap();

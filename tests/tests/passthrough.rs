@@ -6,8 +6,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use ozone_tests::s3::S3;
+use ozone_tests::shell::run;
 use ozone_tests::{Cluster, ClusterOptions, content, corrupt};
 
 const SIZE: usize = 3 << 20;
@@ -231,7 +234,7 @@ fn a_mapping_of_a_writer_works_beside_readers() {
         m = mmap.mmap(f.fileno(), 0)\n\
         m[5000:5004] = b'MMAP'\n\
         m.flush()\n";
-    ozone_tests::shell::run(&bucket, "python3", &["-c", script, path.to_str().unwrap()]);
+    run(&bucket, "python3", &["-c", script, path.to_str().unwrap()]);
     bytes[5000..5004].copy_from_slice(b"MMAP");
     same(&seen(&reader), &bytes);
     same(&fs::read(&path).unwrap(), &bytes);
@@ -259,4 +262,111 @@ fn a_block_that_was_damaged_is_never_passed() {
         assert_eq!(error.raw_os_error(), Some(nix::libc::EIO));
     }
     assert_eq!(passed(&cluster), 0);
+}
+
+#[test]
+fn who_reads_sees_holes_and_lengths_that_are_made_beside_him() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 10);
+    let reader = open_passed(&cluster, &path);
+    run(
+        &bucket,
+        "fallocate",
+        &["-p", "-o", "8192", "-l", "70000", "f"],
+    );
+    bytes[8192..78_192].fill(0);
+    same(&seen(&reader), &bytes);
+    run(&bucket, "fallocate", &["-l", "4000000", "f"]);
+    bytes.resize(4_000_000, 0);
+    same(&seen(&reader), &bytes);
+    same(&fs::read(&path).unwrap(), &bytes);
+}
+
+#[test]
+fn a_key_that_shares_its_block_with_a_copy_changes_alone() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let s3 = S3::of(&cluster, "bilbo");
+    assert_eq!(s3.ask("PUT", "/bucket", b"").status, 200);
+    let bucket = cluster.mountpoint().join("s3v/bucket");
+    let bytes = verified(&bucket.join("one"), 11);
+    s3.aws(&[
+        "s3api",
+        "copy-object",
+        "--bucket",
+        "bucket",
+        "--key",
+        "two",
+        "--copy-source",
+        "bucket/one",
+    ]);
+    let one = open_passed(&cluster, &bucket.join("one"));
+    let two = File::open(bucket.join("two")).unwrap();
+    same(&seen(&two), &bytes);
+    let writer = OpenOptions::new()
+        .write(true)
+        .open(bucket.join("one"))
+        .unwrap();
+    writer.write_all_at(b"changed", 100).unwrap();
+    writer.sync_all().unwrap();
+    assert_eq!(&seen(&one)[100..107], b"changed");
+    same(&seen(&two), &bytes);
+    drop(one);
+    same(&fs::read(bucket.join("two")).unwrap(), &bytes);
+}
+
+#[test]
+fn who_looks_at_a_file_all_the_time_misses_no_change_of_another_mount() {
+    let (cluster, bucket) = one_copy();
+    let second = cluster.mount_again();
+    let path = bucket.join("f");
+    let mut bytes = verified(&path, 12);
+    let reader = open_passed(&cluster, &path);
+    let writer = OpenOptions::new()
+        .write(true)
+        .open(second.path().join("vol/bucket/f"))
+        .unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                fs::metadata(&path).unwrap();
+            }
+        });
+        for round in 0..30u8 {
+            let at = usize::from(round) * 50_000;
+            writer.write_all_at(&[round; 20_000], at as u64).unwrap();
+            writer.sync_all().unwrap();
+            bytes[at..at + 20_000].fill(round);
+            same(&seen(&reader), &bytes);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_writer_that_goes_on_in_a_lent_block_is_seen_and_hurts_no_replica() {
+    let cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        ..ClusterOptions::default()
+    });
+    let bucket = cluster.bucket("vol", "bucket");
+    let second = cluster.mount_again();
+    let there = second.path().join("vol/bucket/f");
+    let mut bytes = content::bytes(13, SIZE);
+    let mut writer = File::create(&there).unwrap();
+    writer.write_all(&bytes).unwrap();
+    writer.sync_all().unwrap();
+    let path = bucket.join("f");
+    same(&fs::read(&path).unwrap(), &bytes);
+    let reader = open_passed(&cluster, &path);
+    for round in 1..6u8 {
+        writer.write_all_at(&[round; 300_000], 777).unwrap();
+        writer.sync_all().unwrap();
+        bytes[777..300_777].fill(round);
+        same(&seen(&reader), &bytes);
+    }
+    drop((reader, writer));
+    same(&fs::read(&path).unwrap(), &bytes);
+    same(&fs::read(&there).unwrap(), &bytes);
 }

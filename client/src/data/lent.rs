@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use ozone_proto::local::{Detach, GiveBack, Lend, LocalRequest, local_request::Body};
@@ -24,6 +25,10 @@ use crate::{ClientError, Result};
 
 /// Smallest file that a datanode lends, bytes.
 pub const LENT_FROM: u64 = 1 << 20;
+
+/// How long a datanode may take to lend, and to move a block to another file.
+const LEND: Duration = Duration::from_secs(2);
+const DETACH: Duration = Duration::from_secs(120);
 
 /// The datanodes of this machine, by uuid. Each has a connection once it was needed.
 #[derive(Debug, Default)]
@@ -63,20 +68,36 @@ impl Doors {
 
 impl Door {
     /// Asks the datanode; an error if it is not there. Blocks.
-    fn ask(&self, request: &LocalRequest) -> io::Result<Said> {
-        let mut slot = self.client.lock();
-        let mut client = match slot.take() {
-            Some(client) => client,
-            None => LocalClient::connect(&self.uuid)?,
-        };
-        // A connection that fails is dropped, and with it all that was lent through it.
-        let (reply, file) = client.call(request)?;
-        *slot = Some(client);
-        Ok(match reply.done {
-            true => Said::Done(file.map(File::from)),
-            false => Said::Refused(reply.refusal),
-        })
+    fn ask(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
+        ask(&mut self.client.lock(), &self.uuid, request, patience)
     }
+
+    /// The same, but not while another request is answered.
+    fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
+        match self.client.try_lock() {
+            Some(mut slot) => ask(&mut slot, &self.uuid, request, patience),
+            None => Ok(Said::Refused("the datanode is busy".to_owned())),
+        }
+    }
+}
+
+fn ask(
+    slot: &mut Option<LocalClient>,
+    uuid: &str,
+    request: &LocalRequest,
+    patience: Duration,
+) -> io::Result<Said> {
+    let mut client = match slot.take() {
+        Some(client) => client,
+        None => LocalClient::connect(uuid)?,
+    };
+    // A connection that fails is dropped, and with it all that was lent through it.
+    let (reply, file) = client.call(request, patience)?;
+    *slot = Some(client);
+    Ok(match reply.done {
+        true => Said::Done(file.map(File::from)),
+        false => Said::Refused(reply.refusal),
+    })
 }
 
 impl FileReader {
@@ -107,7 +128,7 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
             token: place.token.clone(),
             body: Some(Body::Lend(lend)),
         };
-        match door.ask(&request) {
+        match door.ask_if_idle(&request, LEND) {
             Ok(Said::Done(Some(file))) => {
                 return Some(LentFile {
                     door,
@@ -115,7 +136,15 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
                     file,
                 });
             }
-            Ok(Said::Done(None)) => tracing::debug!(block = place.name(), "lent without a file"),
+            Ok(Said::Done(None)) => {
+                // This process has as many files open as it may.
+                tracing::warn!(block = place.name(), "a lent file did not arrive");
+                let give_back = LocalRequest {
+                    body: Some(Body::GiveBack(GiveBack {})),
+                    ..request
+                };
+                let _ = door.ask(&give_back, LEND);
+            }
             Ok(Said::Refused(why)) => tracing::debug!(block = place.name(), why, "not lent"),
             Err(error) => {
                 tracing::trace!(node = member.uuid, %error, "no datanode of this machine");
@@ -154,21 +183,28 @@ impl LentFile {
 
     fn detach_now(&self) -> Result<File> {
         let failed = |error: io::Error| ClientError::unavailable(self.what(), error.to_string());
-        let detach = self.about(Body::Detach(Detach {}));
-        let said = match self.door.ask(&detach) {
-            Ok(said) => said,
-            // The datanode was restarted, or is gone.
-            Err(_) => {
-                self.renew()?;
-                self.door.ask(&detach).map_err(failed)?
-            }
-        };
-        if let Said::Refused(why) = said {
-            return Err(ClientError::unavailable(self.what(), why));
+        // One without a name is nobody else's.
+        if self.file.metadata().map_err(failed)?.nlink() > 0 {
+            self.leave_block()?;
         }
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let own = OpenOptions::new().read(true).write(true).open(path);
         own.map_err(failed)
+    }
+
+    /// Has the datanode store the block elsewhere.
+    fn leave_block(&self) -> Result<()> {
+        let failed = |error: io::Error| ClientError::unavailable(self.what(), error.to_string());
+        let detach = self.about(Body::Detach(Detach {}));
+        if let Ok(Said::Done(_)) = self.door.ask(&detach, DETACH) {
+            return Ok(());
+        }
+        // The datanode may have been restarted, and know nothing of what it has lent.
+        self.renew()?;
+        match self.door.ask(&detach, DETACH).map_err(failed)? {
+            Said::Done(_) => Ok(()),
+            Said::Refused(why) => Err(ClientError::unavailable(self.what(), why)),
+        }
     }
 
     /// Is lent the same file once more.
@@ -178,7 +214,7 @@ impl LentFile {
         if let Some(Body::Lend(lend)) = &mut request.body {
             lend.renewal = true;
         }
-        let file = match self.door.ask(&request).map_err(failed)? {
+        let file = match self.door.ask(&request, LEND).map_err(failed)? {
             Said::Done(Some(file)) => file,
             Said::Done(None) => return Err(ClientError::protocol(self.what(), "no file")),
             Said::Refused(why) => return Err(ClientError::unavailable(self.what(), why)),
@@ -222,7 +258,7 @@ impl Drop for LentFile {
         let give_back = move || {
             // Without a connection nothing is lent.
             if door.client.lock().is_some()
-                && let Err(error) = door.ask(&request)
+                && let Err(error) = door.ask(&request, LEND)
             {
                 tracing::debug!(%error, "a lent block was not given back");
             }

@@ -69,7 +69,7 @@ impl Container {
             );
             return Err(OpError::new(Code::ChunkFileInconsistency, text));
         }
-        let block = self.open_unlent(local)?;
+        let block = self.open_for_write(local)?;
         block.write(chunk, data).map_err(|failure| match failure {
             WriteFailure::Io(error) => self.io_failed("write to block in", &error),
             WriteFailure::Misplaced(why) => OpError::new(
@@ -79,26 +79,15 @@ impl Container {
         })
     }
 
-    /// Opens a block that no borrower reads.
-    fn open_unlent(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
-        let mut open = self.open.lock();
-        if self.loans.forbid_writing(local) {
-            return Err(self.lent(local));
-        }
-        self.opened(&mut open, local)
-    }
-
+    /// Opens the file of a block to write to it; one that is lent moves to another file before.
     pub(super) fn open_for_write(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
+        self.move_away(local)?;
         let mut open = self.open.lock();
-        if self.loans.is_moving(local) {
-            return Err(self.lent(local));
+        if self.loans.has_file(local) {
+            let text = format!("block {}/{local} was lent just now: try again", self.id);
+            return Err(OpError::new(Code::ContainerNotOpen, text));
         }
         self.opened(&mut open, local)
-    }
-
-    fn lent(&self, local: i64) -> OpError {
-        let text = format!("block {}/{local} is lent: write to another one", self.id);
-        OpError::new(Code::ContainerNotOpen, text)
     }
 
     fn opened(

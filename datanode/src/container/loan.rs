@@ -1,9 +1,9 @@
 //! Lending the file of a block to a client of this machine, which reads it without asking.
 //!
 //! A block is lent when nobody writes to it and every byte of it was verified here since this process began:
-//! what is read from it is not. Nothing is written to it while it is lent, but what repairs it. A borrower
-//! whose file changes takes the block's file over: the block moves to a copy, verified and durable, and only
-//! when nobody reads from the old file any more it is the borrower's.
+//! what is read from it is not. Before anything is written to a block that is lent, it moves to a copy of its file,
+//! verified and durable. So it does for a borrower whose file changes, and who takes the old file over; that is
+//! his when nobody else reads from it any more.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -50,13 +50,26 @@ pub(super) struct Loans {
 #[derive(Debug, Clone, Copy)]
 struct Loan {
     to: u64,
+    state: Lending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lending {
+    /// The borrower has the file of the block.
+    Same,
     /// The block is on its way to another file.
-    moving: bool,
+    Moving,
+    /// The block has another file by now.
+    Moved,
 }
 
 /// Those who read from files of blocks.
 #[derive(Debug, Default)]
-struct Reads(Mutex<Arc<Period>>);
+struct Reads {
+    now: Mutex<Arc<Period>>,
+    /// Earlier periods that may go on.
+    before: Mutex<Vec<Arc<Period>>>,
+}
 
 /// Reads that began between two moves of blocks.
 #[derive(Debug, Default)]
@@ -86,19 +99,27 @@ impl std::ops::Deref for Stored {
 
 impl Reads {
     fn begin(&self) -> Reading {
-        let period = self.0.lock();
+        let period = self.now.lock();
         *period.running.lock() += 1;
         Reading(period.clone())
     }
 
     /// Waits until every read that has begun has ended. False if some goes on for too long.
     fn drain(&self) -> bool {
-        let before = std::mem::take(&mut *self.0.lock());
-        let mut running = before.running.lock();
-        let waited = before
-            .over
-            .wait_while_for(&mut running, |running| *running > 0, PATIENCE);
-        !waited.timed_out()
+        let ended = std::mem::take(&mut *self.now.lock());
+        self.before.lock().push(ended);
+        let earlier = self.before.lock().clone();
+        let all = earlier.iter().all(|period| {
+            let mut running = period.running.lock();
+            let waited = period
+                .over
+                .wait_while_for(&mut running, |running| *running > 0, PATIENCE);
+            !waited.timed_out()
+        });
+        self.before
+            .lock()
+            .retain(|period| *period.running.lock() > 0);
+        all
     }
 }
 
@@ -113,14 +134,36 @@ impl Drop for Reading {
 }
 
 impl Loans {
-    /// Whether the block may not be written to.
-    pub(super) fn forbid_writing(&self, local: i64) -> bool {
-        self.lent.lock().contains_key(&local)
+    /// Whether a borrower has the file of the block, which is not to be written to.
+    pub(super) fn has_file(&self, local: i64) -> bool {
+        let lent = self.lent.lock();
+        lent.get(&local)
+            .is_some_and(|loan| loan.state != Lending::Moved)
     }
 
-    /// Whether not even a repair may write to it.
-    pub(super) fn is_moving(&self, local: i64) -> bool {
-        self.lent.lock().get(&local).is_some_and(|loan| loan.moving)
+    fn is_lent_to(&self, local: i64, to: u64) -> bool {
+        self.lent
+            .lock()
+            .get(&local)
+            .is_some_and(|loan| loan.to == to)
+    }
+
+    /// False if somebody else moves the block.
+    fn begin_move(&self, local: i64) -> bool {
+        let mut lent = self.lent.lock();
+        match lent.get_mut(&local) {
+            Some(loan) if loan.state == Lending::Same => {
+                loan.state = Lending::Moving;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn set(&self, local: i64, state: Lending) {
+        if let Some(loan) = self.lent.lock().get_mut(&local) {
+            loan.state = state;
+        }
     }
 
     /// What was verified of a block says nothing any more.
@@ -171,10 +214,8 @@ impl Container {
             return Err(self.not_lent(local, "it is being written"));
         }
         let mut lent = self.loans.lent.lock();
-        if lent
-            .get(&local)
-            .is_some_and(|loan| loan.to != to || loan.moving)
-        {
+        // Not to the same borrower either: it may be another file of his that has the same content.
+        if lent.contains_key(&local) {
             return Err(self.not_lent(local, "it is lent already"));
         }
         let opened = self.layout.open_block(local).and_then(|file| match file {
@@ -183,7 +224,8 @@ impl Container {
         });
         let file = opened.map_err(|error| self.io_failed("open block in", &error))?;
         let file = file.ok_or_else(|| self.not_lent(local, "its file has another length"))?;
-        lent.insert(local, Loan { to, moving: false });
+        let state = Lending::Same;
+        lent.insert(local, Loan { to, state });
         Ok(file)
     }
 
@@ -195,33 +237,39 @@ impl Container {
         }
     }
 
-    /// Moves a block to another file: the one that was lent is the borrower's from then on. After an error the
-    /// loan goes on as before.
+    /// Leaves the file that was lent to its borrower; the block has another one. After an error the loan goes on as
+    /// before.
     pub fn detach(&self, local: i64, from: u64) -> OpResult<()> {
+        if !self.loans.is_lent_to(local, from) {
+            return Err(self.not_lent(local, "it is not lent to this borrower"));
+        }
+        self.move_away(local)?;
+        if !self.loans.reads.drain() {
+            return Err(self.not_lent(local, "somebody goes on reading it"));
+        }
+        self.give_back(local, from);
+        Ok(())
+    }
+
+    /// Moves a block that is lent to a copy of its file, unless that was done.
+    pub(super) fn move_away(&self, local: i64) -> OpResult<()> {
         let open = self.open.lock();
-        let mut lent = self.loans.lent.lock();
-        match lent.get_mut(&local) {
-            Some(loan) if loan.to == from && !loan.moving => loan.moving = true,
-            _ => return Err(self.not_lent(local, "it is not lent to this borrower")),
+        if !self.loans.has_file(local) {
+            return Ok(());
         }
-        drop(lent);
-        // Repairs write to a file that is lent; those who have it open would go on.
-        let repaired = open.contains_key(&local);
+        if open.contains_key(&local) || !self.loans.begin_move(local) {
+            return Err(self.not_lent(local, "it is on its way to another file"));
+        }
         drop(open);
-        let moved = match repaired {
-            true => Err(self.not_lent(local, "it is being repaired")),
-            false => self.move_to_copy(local),
-        };
-        let drained = moved.and_then(|()| match self.loans.reads.drain() {
-            true => Ok(()),
-            false => Err(self.not_lent(local, "somebody goes on reading it")),
-        });
-        let mut lent = self.loans.lent.lock();
-        match &drained {
-            Ok(()) => drop(lent.remove(&local)),
-            Err(_) => drop(lent.entry(local).and_modify(|loan| loan.moving = false)),
-        }
-        drained
+        let moved = self.move_to_copy(local);
+        self.loans.set(
+            local,
+            match &moved {
+                Ok(()) => Lending::Moved,
+                Err(_) => Lending::Same,
+            },
+        );
+        moved
     }
 
     fn move_to_copy(&self, local: i64) -> OpResult<()> {
@@ -250,7 +298,11 @@ impl Container {
         parent.map_err(failed)?;
         self.layout.copy_block(local, to).map_err(failed)?;
         let copy = disk.open(to, OpenMode::Write).map_err(failed)?;
+        let lacking = self.missing.lock().get(&local).copied();
         for chunk in self.chunks(local)? {
+            if lacking.is_some_and(|from| chunk.end() > from) {
+                break;
+            }
             if let Err(why) = self.verify_stored(&*copy, &chunk)? {
                 return Err(OpError::new(Code::ChecksumMismatch, why));
             }

@@ -56,15 +56,14 @@ fn only_what_was_verified_as_a_whole_is_lent() {
 }
 
 #[test]
-fn a_block_is_lent_to_one_borrower_and_not_written_meanwhile() {
+fn a_block_is_lent_once_at_a_time() {
     let bed = Bed::real();
     let (container, bytes) = with_block(&bed);
     read(&container, 1, (0, None)).unwrap();
     container.lend(&wanted(), BORROWER).unwrap();
     assert!(container.lend(&wanted(), BORROWER + 1).is_err());
+    assert!(container.lend(&wanted(), BORROWER).is_err(), "another file");
     let more = crate::chunk::tests::chunk_of(LEN as u64, b"more");
-    let refused = container.write_chunk(1, &more, b"more").unwrap_err();
-    assert_eq!(refused.code, Code::ContainerNotOpen);
     container.give_back(1, BORROWER + 1);
     assert!(container.lend(&wanted(), BORROWER + 1).is_err());
     container.give_back(1, BORROWER);
@@ -76,6 +75,20 @@ fn a_block_is_lent_to_one_borrower_and_not_written_meanwhile() {
         "it is written"
     );
     assert!(read(&container, 1, (0, None)).unwrap() == bytes);
+}
+
+#[test]
+fn what_is_written_to_a_lent_block_goes_to_another_file() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    let lent = container.lend(&wanted(), BORROWER).unwrap();
+    put(&container, 1, 2, LEN as u64, b"more");
+    assert!(bytes_of(&*lent) == bytes);
+    let all = [&bytes, &b"more"[..]].concat();
+    assert!(read(&container, 1, (0, None)).unwrap() == all);
+    container.detach(1, BORROWER).unwrap();
+    assert!(read(&container, 1, (0, None)).unwrap() == all);
 }
 
 #[test]
@@ -115,7 +128,7 @@ fn a_file_is_taken_over_when_those_who_read_it_are_done() {
             done.send(()).unwrap();
         });
         // What is read from now on is the copy; the plan still has the old file.
-        while !container.loans.is_moving(1) {
+        while container.loans.has_file(1) {
             std::thread::yield_now();
         }
         assert!(taken.try_recv().is_err());

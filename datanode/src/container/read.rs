@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ozone_proto::hdds::datanode::{ChecksumData, Result as Code};
 
 use super::Container;
-use super::loan::Stored;
+use super::loan::{LEND_FROM, Stored};
 use crate::chunk::Chunk;
 use crate::error::{OpError, OpResult};
 use crate::rows::BlockRow;
@@ -22,6 +22,8 @@ struct Run {
 pub struct ReadPlan {
     file: Option<Stored>,
     local: i64,
+    /// Whether it is worth while to remember what was verified.
+    lendable: bool,
     runs: Vec<Run>,
 }
 
@@ -103,6 +105,7 @@ impl Container {
             return Ok(ReadPlan {
                 file: None,
                 local,
+                lendable: false,
                 runs: Vec::new(),
             });
         }
@@ -124,7 +127,12 @@ impl Container {
             let text = format!("block {}/{local} has no file", self.id);
             return Err(OpError::new(Code::UnableToFindChunk, text));
         }
-        Ok(ReadPlan { file, local, runs })
+        Ok(ReadPlan {
+            file,
+            local,
+            lendable: row.size >= LEND_FROM,
+            runs,
+        })
     }
 }
 
@@ -177,7 +185,9 @@ impl ReadPlan {
             OpError::new(Code::UnableToFindChunk, text)
         })?;
         run.chunk.verify_windows(run.first, &data)?;
-        container.note_verified(self.local, offset..end);
+        if self.lendable {
+            container.note_verified(self.local, offset..end);
+        }
         let checksums = run.chunk.checksums(run.first, run.end);
         Ok(Piece {
             offset,

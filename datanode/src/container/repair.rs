@@ -1,6 +1,7 @@
 //! Bytes that were committed without this replica having them, and how they get here.
 
 use super::Container;
+use super::loan::LEND_FROM;
 use crate::chunk::Chunk;
 use crate::error::OpResult;
 use crate::rows::Change;
@@ -69,7 +70,10 @@ impl Container {
         let why = match self.open_stored(local)? {
             Some(file) => match self.verify_stored(&*file, chunk)? {
                 Ok(()) => {
-                    self.note_verified(local, chunk.offset..chunk.end());
+                    // The first chunk of a block that is never lent ends before.
+                    if chunk.end() >= LEND_FROM {
+                        self.note_verified(local, chunk.offset..chunk.end());
+                    }
                     return Ok(true);
                 }
                 Err(why) => why,

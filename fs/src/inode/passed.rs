@@ -7,10 +7,20 @@ use crate::lent::Lent;
 use crate::number;
 
 impl Node {
+    /// Whether the inode is to be used under its second number: the kernel reads it by itself under the first, or
+    /// programs have it open under the second.
+    fn needs_second(&self) -> bool {
+        let closed = self.lent.as_ref().is_some_and(|lent| lent.is_closed());
+        closed || (self.lookups.by_second() && self.handles > 0)
+    }
+
     /// Counts one lookup by the kernel. Returns the number that it is to use.
     pub(super) fn look(&mut self, id: u64) -> u64 {
-        let closed = self.lent.as_ref().is_some_and(|lent| lent.is_closed());
-        let second = closed || self.lookups.by_second();
+        let second = self.needs_second();
+        if !second && self.lookups.by_second() {
+            // The pages that it has under the second number are of no use under the first.
+            self.cached = None;
+        }
         self.lookups.add(second);
         match second {
             true => number::second(id),
@@ -48,6 +58,11 @@ impl Inode {
         };
         drop(node);
         drop(ended);
+    }
+
+    /// Whether it is to be opened under its second number.
+    pub(crate) fn needs_second(&self) -> bool {
+        self.node.lock().needs_second()
     }
 
     /// Whether the kernel knows the inode by its second number.

@@ -114,6 +114,7 @@ impl Vfs {
             tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
             inode.set_cached(None);
             inode.failed(error);
+            self.unshown(inode).await;
         }
         let freed = data.pending.lock().landed();
         self.budget.give(freed);
@@ -178,7 +179,11 @@ impl Vfs {
                 mtime_ns,
                 ..Default::default()
             };
+            let before = inode.cached();
             self.commit(inode, change).await?;
+            // As long as the kernel's pages are right, nobody else's change came in between.
+            let alone = before.filter(|_| inode.cached().is_some());
+            self.shown(inode, alone).await;
         }
         Ok(())
     }
@@ -214,8 +219,6 @@ impl Vfs {
             let version = found.row.as_ref().map(|row| row.data_version);
             // Sent late, it may have come after somebody else's change.
             inode.keep_cached(asked, cached.and(version));
-            self.shown(inode, cached.filter(|_| version == inode.cached()))
-                .await;
             return Ok(());
         }
         change.expected_data_version = cached;
@@ -234,7 +237,6 @@ impl Vfs {
         } else {
             None
         });
-        self.shown(inode, cached.filter(|_| !foreign)).await;
         Ok(())
     }
 

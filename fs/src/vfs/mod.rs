@@ -203,8 +203,10 @@ impl Vfs {
         let pending = inode
             .data_if_any()
             .is_some_and(|data| !data.pending.lock().is_clean());
+        // Under its first number the kernel hears of nothing that is done under the second.
+        let divided = inode.lent().is_some_and(|lent| lent.is_closed());
         Known {
-            valid: self.valid(!pending && inode.believed()),
+            valid: self.valid(!pending && !divided && inode.believed()),
             attr: inode.attr(),
         }
     }

@@ -81,7 +81,7 @@ impl Vfs {
         }
         let lent = match write || number::is_second(ino) {
             true => None,
-            false => self.pass(&inode, kernel).await,
+            false => self.pass(&inode, kernel).await?,
         };
         Ok(self.add_handle(&inode, write, lent))
     }

@@ -6,9 +6,12 @@
 //! and looks again. Those who read on see every change, of this mount at once, and another's before that is
 //! acknowledged.
 
+use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::{StreamExt, stream};
 use nix::errno::Errno;
 
 use crate::errno::Result;
@@ -22,6 +25,12 @@ const PIECE: u64 = 1 << 20;
 /// Extents that are asked for at a time, and in all.
 const PAGE: u32 = 1000;
 const MOST: usize = 20_000;
+/// Files that are lent at the same time: each takes a descriptor or two.
+const MOST_LENT: usize = 200;
+/// How often a map is asked for again because the file changed meanwhile.
+const LOOKS: usize = 8;
+/// Files that are brought up to date at the same time.
+const AT_A_TIME: usize = 8;
 
 impl Vfs {
     /// Whether the kernel may read files by itself.
@@ -41,23 +50,15 @@ impl Vfs {
         ino: u64,
         write: bool,
     ) -> Result<()> {
-        if number::is_second(ino) {
-            return Ok(());
-        }
         if let Some(lent) = inode.lent() {
-            if write {
-                self.take_over(inode, &lent).await;
-            } else {
-                self.follow(inode).await;
+            match write {
+                true => self.take_over(inode, &lent).await,
+                false => self.follow(inode).await,
             }
-            if !lent.is_closed() {
-                return Ok(());
-            }
-            return Err(Errno::ESTALE.into());
         }
-        match inode.has_second() {
-            true => Err(Errno::ESTALE.into()),
-            false => Ok(()),
+        match number::is_second(ino) || !inode.needs_second() {
+            true => Ok(()),
+            false => Err(Errno::ESTALE.into()),
         }
     }
 
@@ -66,11 +67,25 @@ impl Vfs {
         &self,
         inode: &Arc<Inode>,
         kernel: Option<&dyn PassThrough>,
-    ) -> Option<Arc<Lent>> {
-        if let Some(lent) = inode.join_passing() {
-            return Some(lent);
+    ) -> Result<Option<Arc<Lent>>> {
+        let Some(kernel) = kernel else {
+            // The kernel could not be told; it opens the file in another way when it looks again.
+            return match inode.lent() {
+                Some(_) => Err(Errno::ESTALE.into()),
+                None => Ok(None),
+            };
+        };
+        match inode.join_passing() {
+            Some(lent) => Ok(Some(lent)),
+            None => Ok(self.begin_passing(inode, kernel).await),
         }
-        let kernel = kernel?;
+    }
+
+    async fn begin_passing(
+        &self,
+        inode: &Arc<Inode>,
+        kernel: &dyn PassThrough,
+    ) -> Option<Arc<Lent>> {
         let version = self.to_be_lent(inode)?;
         let file = match self.reader(inode).lend().await {
             Ok(file) => file?,
@@ -89,6 +104,8 @@ impl Vfs {
                 inode.begin_passing(lent.clone());
                 self.lent.insert(inode.id, inode.clone());
                 metrics::counter!("fs_passed_through_total").increment(1);
+                // A change that was heard of in between.
+                self.follow(inode).await;
                 Some(lent)
             }
             Err(error) => {
@@ -106,7 +123,8 @@ impl Vfs {
                 .data_if_any()
                 .is_none_or(|data| data.pending.lock().is_clean())
         };
-        let free = self.passes_through() && !inode.is_open() && inode.believed();
+        let room = self.lent.len() < MOST_LENT;
+        let free = room && self.passes_through() && !inode.is_open() && inode.believed();
         if !free || !inode.with_row(lent::may_be_lent) || !clean(inode) {
             return None;
         }
@@ -132,8 +150,16 @@ impl Vfs {
     async fn take_over(&self, inode: &Inode, lent: &Lent) {
         lent.close();
         let mut mirror = lent.mirror.lock().await;
-        if let Err(error) = lent.take_over(&mut mirror).await {
+        if let Err(error) = lent.take_over(&mut mirror, self.now()).await {
             tracing::warn!(inode = inode.id, %error, "who has the file open does not see its changes yet");
+        }
+        drop(mirror);
+        // What the kernel believes of it under its first number is not renewed by what happens under the second.
+        if let Some(kernel) = self.kernel.get().cloned() {
+            let ino = inode.id;
+            drop(tokio::task::spawn_blocking(move || {
+                kernel.forget_inode(ino)
+            }));
         }
     }
 
@@ -142,35 +168,50 @@ impl Vfs {
         let Some(lent) = inode.lent() else { return };
         let mut mirror = lent.mirror.lock().await;
         if let Err(error) = self.show(inode, &lent, &mut mirror).await {
-            tracing::warn!(inode = inode.id, %error, "who has the file open does not see its changes yet");
+            tracing::debug!(inode = inode.id, %error, "who has the file open does not see its changes yet");
         }
     }
 
     async fn show(&self, inode: &Inode, lent: &Lent, mirror: &mut Mirror) -> Result<()> {
-        self.ensure_believed(inode).await?;
-        let (version, size) = inode.with_row(|row| (row.data_version, row.size));
-        if version == mirror.version() {
-            return Ok(());
-        }
-        lent.close();
-        let now = self.map(inode, size).await?;
-        let own = lent.take_over(mirror).await?;
-        for range in mirror.changed(&now) {
-            let mut at = range.start;
-            while at < range.end {
-                let length = usize::try_from(PIECE.min(range.end - at)).unwrap_or(usize::MAX);
-                let data = self.read_inode(inode, at, length).await?;
-                if data.is_empty() {
-                    // It is shorter by now, of which the next look tells.
-                    break;
-                }
-                let written = data.len() as u64;
-                lent::write(&own, at, data).await?;
-                at += written;
+        for _ in 0..LOOKS {
+            self.ensure_believed(inode).await?;
+            let (version, size) = inode.with_row(|row| (row.data_version, row.size));
+            if mirror.shows(version) {
+                return Ok(());
             }
+            lent.close();
+            let own = lent.take_over(mirror, self.now()).await?;
+            let Some(now) = self.map(inode, version, size).await? else {
+                inode.doubt();
+                continue;
+            };
+            lent::cut(&own, size).await?;
+            // What is written and not committed lies behind the end, or is copied with the rest.
+            let mut ranges = mirror.changed(&now);
+            ranges.push(size..inode.attr().size.max(size));
+            for range in ranges {
+                self.copy(inode, &own, range).await?;
+            }
+            lent::grow(&own, inode.attr().size).await?;
+            mirror.now_shows(version, now);
         }
-        lent::set_len(&own, inode.attr().size).await?;
-        mirror.shows(version, now);
+        Ok(())
+    }
+
+    /// Copies what this mount reads into a file of its own.
+    async fn copy(&self, inode: &Inode, own: &Arc<File>, range: Range<u64>) -> Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from(PIECE.min(range.end - at)).unwrap_or(usize::MAX);
+            let data = self.read_inode(inode, at, length).await?;
+            if data.is_empty() {
+                // It is shorter by now, of which the next look tells.
+                return Ok(());
+            }
+            let written = data.len() as u64;
+            lent::write(own, at, data).await?;
+            at += written;
+        }
         Ok(())
     }
 
@@ -178,36 +219,45 @@ impl Vfs {
     pub(crate) async fn shown(&self, inode: &Inode, before: Option<u64>) {
         let Some(lent) = inode.lent() else { return };
         let mut mirror = lent.mirror.lock().await;
-        if mirror.is_own() && before == Some(mirror.version()) {
+        if before.is_some_and(|before| mirror.shows(before)) {
             mirror.committed(inode.with_row(|row| row.data_version));
         }
     }
 
-    /// The map of a file of that size.
-    async fn map(&self, inode: &Inode, size: u64) -> Result<Map> {
+    /// What readers were shown when it was written is lost.
+    pub(crate) async fn unshown(&self, inode: &Inode) {
+        if let Some(lent) = inode.lent() {
+            lent.mirror.lock().await.miss();
+        }
+    }
+
+    /// The map of that version of a file, which has that size; `None` if it has another version by now.
+    async fn map(&self, inode: &Inode, version: u64, size: u64) -> Result<Option<Map>> {
         let (mut extents, mut at) = (Vec::new(), 0);
         while at < size && extents.len() < MOST {
             let ask = |place| self.namespace.get_extents(place, at, size - at, PAGE);
             let mut page = self.at_place(inode, ask).await?;
+            let row = page.inode.as_ref().and_then(|inode| inode.row.as_ref());
+            if row.is_none_or(|row| row.data_version != version) {
+                return Ok(None);
+            }
             let last = page.extents.last();
             let end = last.map_or(size, |last| last.file_offset + last.length);
             extents.append(&mut page.extents);
             at = if page.more { end } else { size };
         }
-        Ok(Map {
+        Ok(Some(Map {
             size,
             extents,
             complete: at >= size,
-        })
+        }))
     }
 
     /// Shows changes of others to those who read files by themselves.
     pub(crate) async fn follow_all(&self) {
         let lent: Vec<Arc<Inode>> = self.lent.iter().map(|e| e.value().clone()).collect();
-        for inode in lent {
-            if !inode.believed() {
-                self.follow(&inode).await;
-            }
-        }
+        stream::iter(&lent)
+            .for_each_concurrent(AT_A_TIME, |inode| self.follow(inode))
+            .await;
     }
 }

@@ -62,10 +62,10 @@ impl Vfs {
             return Ok(());
         };
         // In one order for the file and for those who read it by themselves.
-        let mirror = lent.mirror.lock().await;
+        let mut mirror = lent.mirror.lock().await;
         self.take_in(&inode, write);
         if let Err(error) = mirror.write(write.offset, write.data.clone()).await {
-            tracing::warn!(inode = inode.id, %error, "who has the file open does not see a write of it");
+            tracing::debug!(inode = inode.id, %error, "who has the file open does not see a write yet");
         }
         Ok(())
     }
