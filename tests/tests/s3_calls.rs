@@ -29,7 +29,7 @@ fn calls(cluster: &Cluster, work: impl Fn(u64)) -> BTreeMap<&'static str, u64> {
     let count = || CALLS.map(|call| cluster.om_requests(call));
     let before = count();
     (0..TIMES).for_each(work);
-    let made = CALLS.into_iter().zip(count().iter().zip(before));
+    let made = CALLS.into_iter().zip(count().into_iter().zip(before));
     let made = made.map(|(call, (after, before))| (call, after - before));
     made.filter(|(_, count)| *count > 0).collect()
 }
