@@ -23,7 +23,7 @@ use ozone_rpc::channel::Channels;
 use tokio::sync::Mutex;
 
 pub use config::ClientConfig;
-pub use data::{Data, FileReader, FileWriter, LENT_FROM, LentFile};
+pub use data::{Data, FileReader, FileWriter, LENT_FROM, Lending, LentFile};
 pub use error::{ClientError, Result};
 pub use files::Files;
 pub use namespace::Namespace;

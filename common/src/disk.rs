@@ -6,6 +6,7 @@
 //! [`DiskFile::sync_data`], a name (create, rename, remove) after [`Disk::sync_dir`] of its
 //! directory. All calls block.
 
+mod direct;
 mod faulty;
 mod real;
 mod replace;
@@ -113,6 +114,12 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Writes all of `buf` at `offset`.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.write_vectored_at(&[IoSlice::new(buf)], offset)
+    }
+
+    /// As `write_at`, and keeps what was written out of memory where the disk can: for what is long and will
+    /// hardly be read soon.
+    fn write_past_cache(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(buf, offset)
     }
 
     /// Fills `buf` from `offset`, or fails with `UnexpectedEof`.

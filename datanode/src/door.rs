@@ -12,7 +12,7 @@ use ozone_common::disk::DiskFile;
 use ozone_proto::local::{Lend, LocalReply, LocalRequest, local_request::Body};
 use ozone_rpc::local::{LocalListener, LocalStream};
 
-use crate::container::{Container, Wanted};
+use crate::container::{Container, NotLent, Wanted};
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::{Node, on_container};
@@ -98,7 +98,7 @@ impl Client {
             let answered = self.carry_out(request).await;
             let (reply, file) = match answered {
                 Ok(file) => (done(), file),
-                Err(error) => (refused(&error), None),
+                Err(why) => (refused(&why), None),
             };
             let descriptor = file.as_ref().and_then(|file| file.descriptor());
             stream.answer(&reply, descriptor).await?;
@@ -106,20 +106,27 @@ impl Client {
         Ok(())
     }
 
-    async fn carry_out(&mut self, request: LocalRequest) -> OpResult<Option<Arc<dyn DiskFile>>> {
+    async fn carry_out(
+        &mut self,
+        request: LocalRequest,
+    ) -> Result<Option<Arc<dyn DiskFile>>, NotLent> {
         let block = (request.container, request.local);
         match &request.body {
             Some(Body::Lend(lend)) => self.lend(&request, lend).await.map(Some),
-            Some(Body::Detach(_)) => self.detach(block).await.map(|()| None),
+            Some(Body::Detach(_)) => Ok(self.detach(block).await.map(|()| None)?),
             Some(Body::GiveBack(_)) => {
                 self.give_back(block);
                 Ok(None)
             }
-            None => Err(OpError::malformed("the request asks for nothing")),
+            None => Err(OpError::malformed("the request asks for nothing").into()),
         }
     }
 
-    async fn lend(&mut self, request: &LocalRequest, lend: &Lend) -> OpResult<Arc<dyn DiskFile>> {
+    async fn lend(
+        &mut self,
+        request: &LocalRequest,
+        lend: &Lend,
+    ) -> Result<Arc<dyn DiskFile>, NotLent> {
         let (container, local, id) = (request.container, request.local, self.id);
         let token = Some(&*request.token);
         self.node
@@ -131,8 +138,9 @@ impl Client {
             bcsid: lend.bcsid,
             renewal: lend.renewal,
         };
-        let work = move |container: &Container| container.lend(&wanted, id);
-        let file = on_container(&self.node.containers.get(container)?, Lane::Read, work).await?;
+        let work = move |container: &Container| Ok(container.lend(&wanted, id));
+        let found = self.node.containers.get(container)?;
+        let file = on_container(&found, Lane::Read, work).await??;
         self.lent.push((container, local));
         metrics::counter!("datanode_blocks_lent_total").increment(1);
         Ok(file)
@@ -163,13 +171,14 @@ impl Client {
 fn done() -> LocalReply {
     LocalReply {
         done: true,
-        refusal: String::new(),
+        ..LocalReply::default()
     }
 }
 
-fn refused(error: &OpError) -> LocalReply {
+fn refused(why: &NotLent) -> LocalReply {
     LocalReply {
         done: false,
-        refusal: error.to_string(),
+        refusal: why.error.to_string(),
+        once_read: why.once_read,
     }
 }

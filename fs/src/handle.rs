@@ -1,11 +1,12 @@
 //! What open(2) and opendir(3) give out: handles by number.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use nix::errno::Errno;
 
+use crate::behind::Behind;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::vfs::dir::DirHandle;
@@ -18,6 +19,10 @@ pub(crate) struct FileHandle {
     pub(crate) writable: bool,
     /// Whether the kernel reads through it by itself.
     pub(crate) passed: bool,
+    /// How far it has read what the kernel will read by itself.
+    pub(crate) behind: Option<Behind>,
+    /// Whether a descriptor of it was closed: most likely its release follows.
+    pub(crate) closing: AtomicBool,
     /// Failures of the file that this handle has told of.
     pub(crate) failures_seen: AtomicU64,
 }

@@ -95,6 +95,8 @@ struct Node {
     /// What the kernel reads by itself, and handles through which it does.
     lent: Option<Arc<Lent>>,
     passed: u32,
+    /// Handles of which a descriptor was closed.
+    closing: u32,
     /// Whether the namespace has been told of an open that it has not been told the end of.
     held: bool,
     /// Whether the last name is gone.
@@ -154,6 +156,7 @@ impl Inode {
             handles: 0,
             lent: None,
             passed: 0,
+            closing: 0,
             held: false,
             nameless: false,
             moved: 0,

@@ -107,6 +107,14 @@ impl Lent {
         &self.registration
     }
 
+    /// The kernel does not read it any more.
+    pub(crate) async fn give_back(self) {
+        drop(self.registration);
+        if let Some(file) = Arc::into_inner(self.file) {
+            file.give_back().await;
+        }
+    }
+
     /// Nobody opens it from now on who has not.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

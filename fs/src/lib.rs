@@ -6,6 +6,7 @@
 
 mod attr;
 mod backlog;
+mod behind;
 mod data;
 mod errno;
 mod failures;

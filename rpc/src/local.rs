@@ -223,7 +223,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         let yes = LocalReply {
             done: true,
-            refusal: String::new(),
+            ..LocalReply::default()
         };
         stream.answer(&yes, Some(file.as_fd())).await.unwrap();
         stream.receive().await.unwrap();

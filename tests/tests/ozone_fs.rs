@@ -374,3 +374,43 @@ fn a_large_directory_is_listed_whole_and_in_order() {
     assert_eq!(removed.lines().count(), 2001);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 500);
 }
+
+/// Writes the text, as it is and in the compressions that Hadoop knows by the bytes or by the name.
+const COMPRESS: &str = "
+import bz2, gzip, sys, zlib
+text = open('text', 'rb').read()
+half = len(text) // 2
+put = lambda name, data: open(name, 'wb').write(data)
+put('gzip', gzip.compress(text[:half]) + gzip.compress(text[half:]))
+put('a.bz2', bz2.compress(text[:half]) + bz2.compress(text[half:]))
+put('a.deflate', zlib.compress(text))
+put('cut', gzip.compress(text)[:-40])
+put('SEQ', b'SEQ' + bytes([6]))
+";
+
+#[test]
+fn text_is_what_was_compressed() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    let text: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
+    fs::write(bucket.join("text"), &text).unwrap();
+    let status = std::process::Command::new("python3")
+        .args(["-c", COMPRESS])
+        .current_dir(&bucket)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    for name in ["text", "gzip", "a.bz2", "a.deflate"] {
+        let printed = ok(&cluster, &["-text", &format!("/vol/bucket/{name}")]);
+        assert!(printed == text, "{name}: {} bytes", printed.len());
+    }
+    for (name, why) in [
+        ("cut", ""),
+        ("SEQ", "sequence files"),
+        ("none", "No such file"),
+    ] {
+        let path = format!("/vol/bucket/{name}");
+        let error = refused(&cluster, 1, &["-text", &path]);
+        assert!(error.contains(why) && error.contains(&path), "{error}");
+    }
+}

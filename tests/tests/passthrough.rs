@@ -95,6 +95,17 @@ fn a_file_that_was_verified_as_a_whole_is_read_by_the_kernel() {
 }
 
 #[test]
+fn a_file_that_is_read_again_at_once_is_passed() {
+    let (cluster, bucket) = one_copy();
+    let path = bucket.join("f");
+    let bytes = verified(&path, 14);
+    for round in 1..=20 {
+        same(&fs::read(&path).unwrap(), &bytes);
+        assert!(passed(&cluster) + 3 >= round, "round {round}");
+    }
+}
+
+#[test]
 fn small_files_and_those_of_several_blocks_are_read_through_the_mount() {
     let (cluster, bucket) = one_copy();
     fs::write(bucket.join("small"), vec![1; 100_000]).unwrap();

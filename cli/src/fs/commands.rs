@@ -2,7 +2,9 @@
 
 use super::error::Result;
 use super::run::Run;
-use super::{ask, attributes, copy, find, help, list, make, merge, remove, show, snapshots, sums};
+use super::{
+    ask, attributes, copy, find, help, list, make, merge, remove, show, snapshots, sums, text,
+};
 
 /// A command.
 #[derive(Debug)]
@@ -209,7 +211,8 @@ pub(super) fn find(name: &str) -> Option<&'static Command> {
 pub(super) async fn run(command: &Command, run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
     match command.name {
         "appendToFile" => merge::append(run, words).await,
-        "cat" | "text" => show::cat(run, words).await,
+        "cat" => show::cat(run, words).await,
+        "text" => text::text(run, words).await,
         "checksum" => show::checksum(run, words).await,
         "chgrp" => attributes::chgrp(run, words).await,
         "chmod" => attributes::chmod(run, words).await,

@@ -27,6 +27,7 @@ mod snapshots;
 mod sums;
 mod system;
 mod systems;
+mod text;
 mod words;
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `-cat`, `-text`, `-head`, `-tail`, `-checksum`: what is in a file.
+//! `-cat`, `-head`, `-tail`, `-checksum`: what is in a file.
 
 use std::time::Duration;
 
@@ -102,13 +102,13 @@ pub(super) async fn checksum(run: &mut Run<'_>, words: Vec<String>) -> Result<()
     run.each(&given.arguments, work).await
 }
 
-async fn read(item: &Item, offset: u64) -> Result<Source> {
+pub(super) async fn read(item: &Item, offset: u64) -> Result<Source> {
     let source = item.system.read(&item.path, offset).await;
     source.map_err(|trouble| trouble.at(&item.text))
 }
 
 /// Prints everything, a few buffers in memory at a time.
-async fn print(run: &mut Run<'_>, mut source: Source, item: &Item) -> Result<()> {
+pub(super) async fn print(run: &mut Run<'_>, mut source: Source, item: &Item) -> Result<()> {
     run.flush().await?;
     let mut out = tokio::io::stdout();
     let mut buffer = vec![0; 1 << 20];

@@ -29,6 +29,8 @@ pub const LENT_FROM: u64 = 1 << 20;
 /// How long a datanode may take to lend, and to move a block to another file.
 const LEND: Duration = Duration::from_secs(2);
 const DETACH: Duration = Duration::from_secs(120);
+/// How long is waited for other requests before a file is asked for.
+const IDLE: Duration = Duration::from_millis(10);
 
 /// The datanodes of this machine, by uuid. Each has a connection once it was needed.
 #[derive(Debug, Default)]
@@ -46,12 +48,24 @@ pub struct LentFile {
     door: Arc<Door>,
     request: LocalRequest,
     file: File,
+    given_back: bool,
+}
+
+/// Whether a file is lent.
+#[derive(Debug)]
+pub enum Lending {
+    /// This is its content.
+    Lent(LentFile),
+    /// It will be, when all of it was read.
+    OnceRead,
+    /// No datanode of this machine has it as one file.
+    No,
 }
 
 /// What a datanode said.
 enum Said {
     Done(Option<File>),
-    Refused(String),
+    Refused { why: String, once_read: bool },
 }
 
 impl Doors {
@@ -72,11 +86,14 @@ impl Door {
         ask(&mut self.client.lock(), &self.uuid, request, patience)
     }
 
-    /// The same, but not while another request is answered.
+    /// The same, but not while another request takes its time.
     fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
-        match self.client.try_lock() {
+        match self.client.try_lock_for(IDLE) {
             Some(mut slot) => ask(&mut slot, &self.uuid, request, patience),
-            None => Ok(Said::Refused("the datanode is busy".to_owned())),
+            None => Ok(Said::Refused {
+                why: "the datanode is busy".to_owned(),
+                once_read: false,
+            }),
         }
     }
 }
@@ -96,16 +113,19 @@ fn ask(
     *slot = Some(client);
     Ok(match reply.done {
         true => Said::Done(file.map(File::from)),
-        false => Said::Refused(reply.refusal),
+        false => Said::Refused {
+            why: reply.refusal,
+            once_read: reply.once_read,
+        },
     })
 }
 
 impl FileReader {
-    /// The whole content as one file of this machine; none if it is not one block, or no datanode of this
-    /// machine lends that.
-    pub async fn lend(&self) -> Result<Option<LentFile>> {
+    /// The whole content as one file of this machine, if it is one block and a datanode of this machine lends
+    /// that.
+    pub async fn lend(&self) -> Result<Lending> {
         let Some(range) = self.whole_block().await? else {
-            return Ok(None);
+            return Ok(Lending::No);
         };
         let env = self.env().clone();
         blocking(move || Ok(lend(&env, &range))).await
@@ -113,8 +133,9 @@ impl FileReader {
 }
 
 /// Asks the datanodes of a block in the order in which it is read from them.
-fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
+fn lend(env: &DataEnv, range: &BlockRange) -> Lending {
     let place = &range.place;
+    let mut lending = Lending::No;
     for member in replica::order(env, range) {
         let door = env.doors.get(&member.uuid);
         let lend = Lend {
@@ -130,10 +151,11 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
         };
         match door.ask_if_idle(&request, LEND) {
             Ok(Said::Done(Some(file))) => {
-                return Some(LentFile {
+                return Lending::Lent(LentFile {
                     door,
                     request,
                     file,
+                    given_back: false,
                 });
             }
             Ok(Said::Done(None)) => {
@@ -145,13 +167,18 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Option<LentFile> {
                 };
                 let _ = door.ask(&give_back, LEND);
             }
-            Ok(Said::Refused(why)) => tracing::debug!(block = place.name(), why, "not lent"),
+            Ok(Said::Refused { why, once_read }) => {
+                tracing::debug!(block = place.name(), why, "not lent");
+                if once_read {
+                    lending = Lending::OnceRead;
+                }
+            }
             Err(error) => {
                 tracing::trace!(node = member.uuid, %error, "no datanode of this machine");
             }
         }
     }
-    None
+    lending
 }
 
 impl LentFile {
@@ -203,7 +230,7 @@ impl LentFile {
         self.renew()?;
         match self.door.ask(&detach, DETACH).map_err(failed)? {
             Said::Done(_) => Ok(()),
-            Said::Refused(why) => Err(ClientError::unavailable(self.what(), why)),
+            Said::Refused { why, .. } => Err(ClientError::unavailable(self.what(), why)),
         }
     }
 
@@ -217,7 +244,7 @@ impl LentFile {
         let file = match self.door.ask(&request, LEND).map_err(failed)? {
             Said::Done(Some(file)) => file,
             Said::Done(None) => return Err(ClientError::protocol(self.what(), "no file")),
-            Said::Refused(why) => return Err(ClientError::unavailable(self.what(), why)),
+            Said::Refused { why, .. } => return Err(ClientError::unavailable(self.what(), why)),
         };
         let identity = |file: &File| file.metadata().map(|m| (m.dev(), m.ino()));
         match identity(&file).map_err(failed)? == identity(&self.file).map_err(failed)? {
@@ -252,17 +279,35 @@ impl AsFd for LentFile {
     }
 }
 
-impl Drop for LentFile {
-    fn drop(&mut self) {
+impl LentFile {
+    /// The datanode may do with the block what it likes, once this returns.
+    pub async fn give_back(mut self) {
+        let give_back = self.giving_back();
+        self.given_back = true;
+        if let Err(panic) = tokio::task::spawn_blocking(give_back).await {
+            tracing::debug!(%panic, "a lent block was not given back");
+        }
+    }
+
+    fn giving_back(&self) -> impl FnOnce() + Send + 'static {
         let (door, request) = (self.door.clone(), self.about(Body::GiveBack(GiveBack {})));
-        let give_back = move || {
+        move || {
             // Without a connection nothing is lent.
             if door.client.lock().is_some()
                 && let Err(error) = door.ask(&request, LEND)
             {
                 tracing::debug!(%error, "a lent block was not given back");
             }
-        };
+        }
+    }
+}
+
+impl Drop for LentFile {
+    fn drop(&mut self) {
+        if self.given_back {
+            return;
+        }
+        let give_back = self.giving_back();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(give_back)),
             Err(_) => give_back(),

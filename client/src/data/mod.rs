@@ -31,7 +31,7 @@ use avoid::Avoid;
 use lent::Doors;
 use node::Datanodes;
 
-pub use lent::{LENT_FROM, LentFile};
+pub use lent::{LENT_FROM, Lending, LentFile};
 pub use reader::FileReader;
 pub use writer::FileWriter;
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::direct::Direct;
 use super::{DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
 
 /// The filesystem of the operating system.
@@ -15,12 +16,15 @@ use super::{DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    direct: Direct,
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
-            match self.0.read_at(buf, offset) {
+            match self.file.read_at(buf, offset) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
@@ -29,7 +33,7 @@ impl DiskFile for RealFile {
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         if let [one] = bufs {
-            return self.0.write_all_at(one, offset);
+            return self.file.write_all_at(one, offset);
         }
         let mut owned = bufs.to_vec();
         let mut rest = owned.as_mut_slice();
@@ -37,7 +41,7 @@ impl DiskFile for RealFile {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let position = i64::try_from(at).map_err(io::Error::other)?;
-            let n = match nix::sys::uio::pwritev(&self.0, rest, position) {
+            let n = match nix::sys::uio::pwritev(&self.file, rest, position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => n,
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -49,20 +53,27 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn write_past_cache(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        match self.direct.write(&self.file, buf, offset)? {
+            true => Ok(()),
+            false => self.write_at(buf, offset),
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        Some(self.file.as_fd())
     }
 }
 
@@ -92,7 +103,10 @@ impl Disk for RealDisk {
                 how.create(true).truncate(true);
             }
         }
-        Ok(Arc::new(RealFile(how.open(path)?)))
+        Ok(Arc::new(RealFile {
+            file: how.open(path)?,
+            direct: Direct::default(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

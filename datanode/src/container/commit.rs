@@ -81,6 +81,10 @@ impl Container {
 
     /// Opens the file of a block to write to it; one that is lent moves to another file before.
     pub(super) fn open_for_write(&self, local: i64) -> OpResult<Arc<OpenBlock>> {
+        if let Some(block) = self.open.lock().get(&local) {
+            // It is not lent: what is being written never is.
+            return Ok(block.clone());
+        }
         self.move_away(local)?;
         let mut open = self.open.lock();
         if self.loans.has_file(local) {
@@ -309,6 +313,7 @@ impl Container {
         self.open
             .lock()
             .retain(|_, block| block.was_used() || block.has_staged());
+        self.loans.close_idle_file();
     }
 
     /// The client is done with the block: its file is closed.

@@ -46,6 +46,7 @@ impl Container {
         let mut freed = 0;
         for &local in locals {
             let removed = self.layout.remove_block(local);
+            self.loans.close_file(local);
             freed += removed.map_err(|error| self.io_failed("remove block from", &error))?;
         }
         self.layout

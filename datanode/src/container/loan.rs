@@ -39,12 +39,40 @@ pub struct Wanted {
     pub renewal: bool,
 }
 
+/// Why a block is not lent.
+#[derive(Debug)]
+pub struct NotLent {
+    /// The reason.
+    pub error: OpError,
+    /// Whether it will be when all of it was read.
+    pub once_read: bool,
+}
+
+impl From<OpError> for NotLent {
+    fn from(error: OpError) -> Self {
+        Self {
+            error,
+            once_read: false,
+        }
+    }
+}
+
 /// The blocks of a container that are lent.
 #[derive(Debug, Default)]
 pub(super) struct Loans {
     lent: Mutex<HashMap<i64, Loan>>,
     verified: Mutex<HashMap<i64, Coverage>>,
     reads: Reads,
+    last_read: Mutex<Option<LastRead>>,
+}
+
+/// The file of the block that was read last stays open: read on through the same descriptor, it is known to the
+/// kernel to be read from front to back, and comes into memory in large pages.
+#[derive(Debug)]
+struct LastRead {
+    local: i64,
+    file: Arc<dyn DiskFile>,
+    used: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +194,17 @@ impl Loans {
         }
     }
 
+    /// Closes the file that was read last, if it is that block's.
+    pub(super) fn close_file(&self, local: i64) {
+        self.last_read.lock().take_if(|last| last.local == local);
+    }
+
+    /// Closes the file that was read last, unless it was since the last call.
+    pub(super) fn close_idle_file(&self) {
+        let mut last = self.last_read.lock();
+        last.take_if(|last| !std::mem::take(&mut last.used));
+    }
+
     /// What was verified of a block says nothing any more.
     pub(super) fn doubt(&self, local: i64) {
         self.verified.lock().remove(&local);
@@ -177,11 +216,19 @@ impl Container {
     pub(super) fn open_stored(&self, local: i64) -> OpResult<Option<Stored>> {
         // Before it is opened: what is opened later is not the file of an earlier loan.
         let reading = self.loans.reads.begin();
-        let file = self.layout.open_block(local);
-        let file = file.map_err(|error| self.io_failed("open block in", &error))?;
-        Ok(file.map(|file| Stored {
-            file,
-            _reading: reading,
+        let mut last = self.loans.last_read.lock();
+        if last.as_ref().is_none_or(|last| last.local != local) {
+            let file = self.layout.open_block(local);
+            let file = file.map_err(|error| self.io_failed("open block in", &error))?;
+            let used = true;
+            *last = file.map(|file| LastRead { local, file, used });
+        }
+        Ok(last.as_mut().map(|last| {
+            last.used = true;
+            Stored {
+                file: last.file.clone(),
+                _reading: reading,
+            }
         }))
     }
 
@@ -195,28 +242,33 @@ impl Container {
     }
 
     /// Lends the file of a block to the borrower `to`, until it gives it back.
-    pub fn lend(&self, wanted: &Wanted, to: u64) -> OpResult<Arc<dyn DiskFile>> {
+    pub fn lend(&self, wanted: &Wanted, to: u64) -> Result<Arc<dyn DiskFile>, NotLent> {
         let local = wanted.local;
         let row = self.readable_block(local, wanted.bcsid)?;
         if row.size != wanted.length || row.size < LEND_FROM {
-            return Err(self.not_lent(local, &format!("it has {} bytes", row.size)));
+            return Err(self
+                .not_lent(local, &format!("it has {} bytes", row.size))
+                .into());
         }
         if self.missing.lock().contains_key(&local) {
-            return Err(self.not_lent(local, "bytes of it are being fetched"));
+            return Err(self.not_lent(local, "bytes of it are being fetched").into());
         }
         let verified = self.loans.verified.lock();
         if !wanted.renewal && !verified.get(&local).is_some_and(|v| v.covers(row.size)) {
-            return Err(self.not_lent(local, "it was not read and verified as a whole yet"));
+            return Err(NotLent {
+                error: self.not_lent(local, "it was not read and verified as a whole yet"),
+                once_read: true,
+            });
         }
         drop(verified);
         let open = self.open.lock();
         if open.contains_key(&local) {
-            return Err(self.not_lent(local, "it is being written"));
+            return Err(self.not_lent(local, "it is being written").into());
         }
         let mut lent = self.loans.lent.lock();
         // Not to the same borrower either: it may be another file of his that has the same content.
         if lent.contains_key(&local) {
-            return Err(self.not_lent(local, "it is lent already"));
+            return Err(self.not_lent(local, "it is lent already").into());
         }
         let opened = self.layout.open_block(local).and_then(|file| match file {
             Some(file) if file.len()? == row.size => Ok(Some(file)),
@@ -318,6 +370,7 @@ impl Container {
             return removed.map_err(|error| self.io_failed("remove a copy in", &error));
         }
         let adopted = self.layout.replace_block(local, copy);
+        self.loans.close_file(local);
         adopted.map_err(|error| self.io_failed("replace block in", &error))?;
         self.loans.doubt(local);
         self.layout

@@ -41,7 +41,8 @@ fn bytes_of(lent: &dyn ozone_common::disk::DiskFile) -> Vec<u8> {
 fn only_what_was_verified_as_a_whole_is_lent() {
     let bed = Bed::real();
     let (container, bytes) = with_block(&bed);
-    assert!(container.lend(&wanted(), BORROWER).is_err());
+    let refused = container.lend(&wanted(), BORROWER).unwrap_err();
+    assert!(refused.once_read, "{refused:?}");
     let half = LEN as u64 / 2;
     read(&container, 1, (half, None)).unwrap();
     assert!(container.lend(&wanted(), BORROWER).is_err());
@@ -52,7 +53,8 @@ fn only_what_was_verified_as_a_whole_is_lent() {
         length: half,
         ..wanted()
     };
-    assert!(container.lend(&shorter, BORROWER).is_err());
+    let refused = container.lend(&shorter, BORROWER).unwrap_err();
+    assert!(!refused.once_read, "{refused:?}");
 }
 
 #[test]
@@ -162,4 +164,39 @@ fn damage_that_is_found_ends_what_was_verified() {
     let chunk = container.chunks(1).unwrap().remove(0);
     assert!(!container.check_chunk(1, &chunk).unwrap());
     assert!(container.lend(&wanted(), BORROWER).is_err());
+}
+
+/// Descriptors of this process that are the last that is left of a file under `dir`.
+fn held_after_removal(dir: &std::path::Path) -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+    targets
+        .filter(|target| target.starts_with(dir) && target.to_string_lossy().ends_with("(deleted)"))
+        .count()
+}
+
+#[test]
+fn the_space_of_a_block_that_was_read_is_free_once_it_is_deleted() {
+    let bed = Bed::real();
+    let (container, _) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    container.delete_blocks(1, &[1]).unwrap();
+    assert_eq!(held_after_removal(&container.dir), 0);
+    assert!(read(&container, 1, (0, None)).is_err());
+}
+
+#[test]
+fn what_was_read_before_a_block_moved_is_not_what_is_read_after() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    read(&container, 1, (0, None)).unwrap();
+    let lent = container.lend(&wanted(), BORROWER).unwrap();
+    container.detach(1, BORROWER).unwrap();
+    drop(lent);
+    assert!(read(&container, 1, (0, None)).unwrap() == bytes);
+    assert_eq!(
+        held_after_removal(&container.dir),
+        0,
+        "the old file is closed"
+    );
 }

@@ -31,7 +31,7 @@ pub use incoming::Incoming;
 pub use layout::{ContainerLayout, FilePerBlock, SharedSync};
 pub use lifecycle::NewContainer;
 pub use load::load_volume;
-pub use loan::Wanted;
+pub use loan::{NotLent, Wanted};
 pub use open_block::OpenBlock;
 pub use read::{Piece, ReadPlan};
 pub use set::ContainerSet;

@@ -14,6 +14,10 @@ use parking_lot::Mutex;
 use super::ContainerLayout;
 use crate::chunk::Chunk;
 
+/// What is written to a block from here on does not go through the kernel's page cache, which would copy it once
+/// more and give up other pages for it. Who writes it on this machine has its pages anyway.
+const PAST_CACHE_FROM: u64 = 32 << 20;
+
 /// Why a chunk could not be written.
 #[derive(Debug)]
 pub(super) enum WriteFailure {
@@ -114,7 +118,12 @@ impl OpenBlock {
             self.file.set_len(tail.end)?;
             tail.stale = false;
         }
-        if let Err(error) = self.file.write_at(&data[there..], tail.end) {
+        let rest = &data[there..];
+        let written = match tail.end < PAST_CACHE_FROM {
+            true => self.file.write_at(rest, tail.end),
+            false => self.file.write_past_cache(rest, tail.end),
+        };
+        if let Err(error) = written {
             tail.stale = self.file.set_len(tail.end).is_err();
             return Err(error.into());
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
 use fuser::{INodeNo, Notifier};
@@ -19,6 +20,14 @@ impl KernelCache for Kernel {
     fn forget_inode(&self, ino: u64) {
         // From the first byte on, all of them.
         log(self.0.inval_inode(INodeNo(ino), 0, 0));
+    }
+
+    fn forget_bytes(&self, ino: u64, bytes: Range<u64>) {
+        let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let length = signed(bytes.end - bytes.start);
+        log(self
+            .0
+            .inval_inode(INodeNo(ino), signed(bytes.start), length));
     }
 }
 

@@ -30,6 +30,23 @@ impl Node {
 }
 
 impl Inode {
+    /// A descriptor of one more handle was closed.
+    pub(crate) fn begin_closing(&self) {
+        self.node.lock().closing += 1;
+    }
+
+    /// That handle is released.
+    pub(crate) fn end_closing(&self) {
+        let mut node = self.node.lock();
+        node.closing = node.closing.saturating_sub(1);
+    }
+
+    /// Whether the file is open only by handles that are being closed.
+    pub(crate) fn only_closing(&self) -> bool {
+        let node = self.node.lock();
+        node.handles > 0 && node.closing == node.handles
+    }
+
     /// What the kernel reads by itself of this inode.
     pub(crate) fn lent(&self) -> Option<Arc<Lent>> {
         self.node.lock().lent.clone()
@@ -48,16 +65,14 @@ impl Inode {
         node.lent.clone()
     }
 
-    /// One handle less. With the last, the kernel does not read by itself any more.
-    pub(crate) fn leave_passing(&self) {
+    /// One handle less. With the last, the kernel does not read by itself any more: returns what it has read.
+    pub(crate) fn leave_passing(&self) -> Option<Arc<Lent>> {
         let mut node = self.node.lock();
         node.passed = node.passed.saturating_sub(1);
-        let ended = match node.passed {
+        match node.passed {
             0 => node.lent.take(),
             _ => None,
-        };
-        drop(node);
-        drop(ended);
+        }
     }
 
     /// Whether it is to be opened under its second number.

@@ -3,6 +3,7 @@
 //! close wait for it; age and memory pressure start it in the background.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -56,6 +57,9 @@ impl Vfs {
             return self.object_flush(handle, false).await;
         }
         let file = self.handles.file(handle)?;
+        if !file.closing.swap(true, Ordering::Relaxed) {
+            file.inode.begin_closing();
+        }
         if !file.writable {
             return Ok(());
         }

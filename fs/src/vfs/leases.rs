@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub trait KernelCache: Send + Sync {
     fn forget_name(&self, dir: u64, name: &[u8]);
     /// The attributes of an inode, and the content if it is a file.
     fn forget_inode(&self, ino: u64);
+    /// These bytes of a file's content.
+    fn forget_bytes(&self, ino: u64, bytes: Range<u64>);
 }
 
 /// Counts a change of a directory's names by this mount for as long as it lives: meanwhile the kernel

@@ -3,7 +3,7 @@
 //! a file that is opened again and again costs no more than its opens.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,6 +12,7 @@ use nix::libc;
 use ozone_client::Session;
 use tokio::sync::{mpsc, watch};
 
+use crate::behind::Behind;
 use crate::errno::Result;
 use crate::handle::FileHandle;
 use crate::inode::Inode;
@@ -19,6 +20,7 @@ use crate::lent::{Lent, PassThrough};
 use crate::number;
 use crate::objects;
 use crate::past;
+use crate::vfs::passing::Reads;
 use crate::vfs::{Vfs, Who};
 use crate::wire::InodeRef;
 
@@ -79,33 +81,38 @@ impl Vfs {
                 return Err(error);
             }
         }
-        let lent = match write || number::is_second(ino) {
-            true => None,
+        let reads = match write || number::is_second(ino) {
+            true => Reads::Here,
             false => self.pass(&inode, kernel).await?,
         };
-        Ok(self.add_handle(&inode, write, lent))
+        Ok(self.add_handle(&inode, write, reads))
     }
 
     /// Opens a file that `session` has just made.
     pub(crate) fn opened_new(&self, session: &Session, inode: &Arc<Inode>, flags: i32) -> Opened {
         session.track_open(inode.id);
-        self.add_handle(inode, is_writable(flags), None)
+        self.add_handle(inode, is_writable(flags), Reads::Here)
     }
 
-    fn add_handle(&self, inode: &Arc<Inode>, writable: bool, lent: Option<Arc<Lent>>) -> Opened {
+    fn add_handle(&self, inode: &Arc<Inode>, writable: bool, reads: Reads) -> Opened {
         inode.add_handle();
         let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
         let handle = FileHandle {
             inode: inode.clone(),
             writable,
-            passed: lent.is_some(),
+            passed: matches!(reads, Reads::ByKernel(_)),
+            behind: matches!(reads, Reads::HereOnce).then(Behind::default),
+            closing: AtomicBool::new(false),
             failures_seen: AtomicU64::new(inode.failures_told()),
         };
         Opened {
             handle: self.handles.add_file(handle),
             keep_cache,
             direct: false,
-            lent,
+            lent: match reads {
+                Reads::ByKernel(lent) => Some(lent),
+                _ => None,
+            },
         }
     }
 
@@ -120,7 +127,10 @@ impl Vfs {
         }
         let file = self.handles.remove_file(handle)?;
         if file.passed {
-            self.unpass(&file.inode);
+            self.unpass(&file.inode).await;
+        }
+        if file.closing.load(Ordering::Relaxed) {
+            file.inode.end_closing();
         }
         if file.inode.drop_handle() > 0 {
             return Ok(());

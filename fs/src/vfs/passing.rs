@@ -10,11 +10,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use nix::errno::Errno;
+use ozone_client::Lending;
 
 use crate::errno::Result;
+use crate::handle::FileHandle;
 use crate::inode::Inode;
 use crate::lent::{self, Lent, Map, Mirror, PassThrough};
 use crate::number;
@@ -29,8 +32,21 @@ const MOST: usize = 20_000;
 const MOST_LENT: usize = 200;
 /// How often a map is asked for again because the file changed meanwhile.
 const LOOKS: usize = 8;
+/// How often, and at what distance, is looked for the release of handles that were closed.
+const RELEASES: usize = 20;
+const RELEASE: Duration = Duration::from_micros(500);
 /// Files that are brought up to date at the same time.
 const AT_A_TIME: usize = 8;
+
+/// Who reads what is read through a handle.
+pub(crate) enum Reads {
+    /// The kernel, by itself.
+    ByKernel(Arc<Lent>),
+    /// This mount. The kernel will when all of it was read once.
+    HereOnce,
+    /// This mount.
+    Here,
+}
 
 impl Vfs {
     /// Whether the kernel may read files by itself.
@@ -67,36 +83,37 @@ impl Vfs {
         &self,
         inode: &Arc<Inode>,
         kernel: Option<&dyn PassThrough>,
-    ) -> Result<Option<Arc<Lent>>> {
+    ) -> Result<Reads> {
         let Some(kernel) = kernel else {
             // The kernel could not be told; it opens the file in another way when it looks again.
             return match inode.lent() {
                 Some(_) => Err(Errno::ESTALE.into()),
-                None => Ok(None),
+                None => Ok(Reads::Here),
             };
         };
         match inode.join_passing() {
-            Some(lent) => Ok(Some(lent)),
+            Some(lent) => Ok(Reads::ByKernel(lent)),
             None => Ok(self.begin_passing(inode, kernel).await),
         }
     }
 
-    async fn begin_passing(
-        &self,
-        inode: &Arc<Inode>,
-        kernel: &dyn PassThrough,
-    ) -> Option<Arc<Lent>> {
-        let version = self.to_be_lent(inode)?;
+    async fn begin_passing(&self, inode: &Arc<Inode>, kernel: &dyn PassThrough) -> Reads {
+        self.await_releases(inode).await;
+        let Some(version) = self.to_be_lent(inode) else {
+            return Reads::Here;
+        };
         let file = match self.reader(inode).lend().await {
-            Ok(file) => file?,
+            Ok(Lending::Lent(file)) => file,
+            Ok(Lending::OnceRead) => return Reads::HereOnce,
+            Ok(Lending::No) => return Reads::Here,
             Err(error) => {
                 tracing::debug!(inode = inode.id, %error, "not lent");
-                return None;
+                return Reads::Here;
             }
         };
         // It may have been lent before or after somebody's change.
         if !inode.believed() || inode.with_row(|row| row.data_version != version) {
-            return None;
+            return Reads::Here;
         }
         match Lent::new(file, version, kernel) {
             Ok(lent) => {
@@ -106,13 +123,24 @@ impl Vfs {
                 metrics::counter!("fs_passed_through_total").increment(1);
                 // A change that was heard of in between.
                 self.follow(inode).await;
-                Some(lent)
+                Reads::ByKernel(lent)
             }
             Err(error) => {
                 tracing::info!(%error, "the kernel does not read files by itself");
                 self.pass_nothing();
-                None
+                Reads::Here
             }
+        }
+    }
+
+    /// Programs that read a file again close it before: the kernel tells of the end of a handle a moment later.
+    async fn await_releases(&self, inode: &Inode) {
+        let large = self.passes_through() && inode.with_row(lent::may_be_lent);
+        for _ in 0..RELEASES {
+            if !large || !inode.only_closing() {
+                return;
+            }
+            self.clock.sleep(RELEASE).await;
         }
     }
 
@@ -132,10 +160,26 @@ impl Vfs {
     }
 
     /// One who read without this mount has closed the file.
-    pub(crate) fn unpass(&self, inode: &Inode) {
-        inode.leave_passing();
+    pub(crate) async fn unpass(&self, inode: &Inode) {
+        let ended = inode.leave_passing();
         self.lent
             .remove_if(&inode.id, |_, inode| inode.lent().is_none());
+        // Whoever opens it next can be lent it again.
+        if let Some(lent) = ended.and_then(Arc::into_inner) {
+            lent.give_back().await;
+        }
+    }
+
+    /// A program has read this of a file. The kernel gives up what will not be read again through this mount.
+    pub(super) fn leave_behind(&self, file: &FileHandle, read: Range<u64>) {
+        let Some(done) = file.behind.as_ref().and_then(|behind| behind.read(read)) else {
+            return;
+        };
+        let (Some(kernel), ino) = (self.kernel.get().cloned(), file.inode.id) else {
+            return;
+        };
+        self.runtime
+            .spawn_blocking(move || kernel.forget_bytes(ino, done));
     }
 
     /// Before this mount changes the content of a file: whoever reads it by itself is to see that.

@@ -26,7 +26,9 @@ impl Vfs {
             return self.object_read(handle, offset, len).await;
         }
         let file = self.handles.file(handle)?;
-        self.read_inode(&file.inode, offset, len).await
+        let data = self.read_inode(&file.inode, offset, len).await?;
+        self.leave_behind(&file, offset..offset + data.len() as u64);
+        Ok(data)
     }
 
     /// The same of a file that need not be open.

@@ -38,6 +38,32 @@ fn what_one_door_changes_in_a_filesystem_bucket_every_other_shows_at_once() {
     });
 }
 
+#[test]
+fn what_one_door_changes_in_an_object_store_every_other_shows_at_once() {
+    matrix(&Row {
+        made_by: &["bucket create s3v/objects --layout OBJECT_STORE"],
+        name: "s3v/objects",
+        other_name: "s3v/objects",
+        s3_name: "objects",
+        has_paths: false,
+    });
+}
+
+#[test]
+fn what_one_door_changes_through_a_bucket_link_every_other_shows_at_once() {
+    matrix(&Row {
+        made_by: &[
+            "volume create vol",
+            "bucket create vol/source --layout FILE_SYSTEM_OPTIMIZED",
+            "bucket link vol/source s3v/link",
+        ],
+        name: "vol/source",
+        other_name: "s3v/link",
+        s3_name: "link",
+        has_paths: true,
+    });
+}
+
 /// Nothing, what rides in the OM's log, what takes a block, and what takes several chunks.
 const SIZES: [usize; 4] = [5, 20_000, 0, (1 << 20) + 1];
 /// Where the keys are.
