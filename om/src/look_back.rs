@@ -117,7 +117,8 @@ pub(crate) async fn answer(body: &Body, past: Past, leader: &Leader) -> Result<A
                 }
             };
             let then = state.checkpoints.open(&row)?;
-            look(&mut asked, &then)
+            let names = (&*row.volume, &*row.bucket);
+            look(&mut asked, names, &then)
         })
         .await
 }
@@ -134,17 +135,22 @@ fn list(asked: &Body, store: &Store) -> Result<Answer> {
     }
 }
 
-/// Answers as of then. Keys are told by the names by which they were asked for.
-fn look(asked: &mut Body, then: &impl Rows) -> Result<Answer> {
+/// Answers as of then, from the bucket that the snapshot is of: the links of then may have led elsewhere. Keys are
+/// told by the names by which they were asked for.
+fn look(asked: &mut Body, bucket: (&str, &str), then: &impl Rows) -> Result<Answer> {
     match asked {
-        Body::GetKeyInfoRequest(r) => key(&mut r.key_args, then),
-        Body::LookupKeyRequest(r) => key(&mut r.key_args, then),
+        Body::GetKeyInfoRequest(r) => key(&mut r.key_args, bucket, then),
+        Body::LookupKeyRequest(r) => key(&mut r.key_args, bucket, then),
         Body::ListKeysRequest(r) => {
-            let reply = Reply::ListKeysResponse(keys(r, then)?);
+            let asked = into_bucket(&mut r.volume_name, &mut r.bucket_name, bucket);
+            let mut found = keys(r, then)?;
+            found.key_info.iter_mut().for_each(|info| asked.give(info));
+            let reply = Reply::ListKeysResponse(found);
             Ok(Answer::Done(Box::new(reply)))
         }
-        Body::ReadKey(r) => read(r, then),
+        Body::ReadKey(r) => read(r, bucket, then),
         Body::ListObjects(r) => {
+            into_bucket(&mut r.volume_name, &mut r.bucket_name, bucket);
             let reply = Reply::ListObjects(objects(r, then)?);
             Ok(Answer::Done(Box::new(reply)))
         }
@@ -152,27 +158,51 @@ fn look(asked: &mut Body, then: &impl Rows) -> Result<Answer> {
     }
 }
 
-fn key(args: &mut KeyArgs, then: &impl Rows) -> Result<Answer> {
-    let asked_name = args.key_name.clone();
-    let (_, rest) = split(&asked_name).unwrap_or_default();
-    if rest.is_empty() {
-        return root(args, then);
+/// By which names of volume and bucket a request asked.
+struct Asked(String, String);
+
+impl Asked {
+    fn give(&self, info: &mut KeyInfo) {
+        info.volume_name.clone_from(&self.0);
+        info.bucket_name.clone_from(&self.1);
     }
-    args.key_name = rest.to_owned();
-    let info = reads::keys::info(args, then)?;
-    Ok(Answer::Key(Box::new(KeyInfo {
-        key_name: asked_name,
-        ..info
-    })))
 }
 
-fn read(request: &mut ReadKeyRequest, then: &impl Rows) -> Result<Answer> {
+/// Has a request ask by the names of that bucket.
+fn into_bucket(volume: &mut String, name: &mut String, bucket: (&str, &str)) -> Asked {
+    let asked = Asked(std::mem::take(volume), std::mem::take(name));
+    volume.push_str(bucket.0);
+    name.push_str(bucket.1);
+    asked
+}
+
+fn key(args: &mut KeyArgs, bucket: (&str, &str), then: &impl Rows) -> Result<Answer> {
+    let asked = into_bucket(&mut args.volume_name, &mut args.bucket_name, bucket);
+    let asked_name = args.key_name.clone();
+    let (_, rest) = split(&asked_name).unwrap_or_default();
+    let mut info = match rest {
+        // The root of the snapshot, as the key that it is of its bucket now.
+        "" => reads::keys::root(args, then)?,
+        rest => {
+            args.key_name = rest.to_owned();
+            reads::keys::info(args, then)?
+        }
+    };
+    info.key_name = asked_name;
+    asked.give(&mut info);
+    Ok(Answer::Key(Box::new(info)))
+}
+
+fn read(request: &mut ReadKeyRequest, bucket: (&str, &str), then: &impl Rows) -> Result<Answer> {
+    let args = &mut request.key_args;
+    let asked = into_bucket(&mut args.volume_name, &mut args.bucket_name, bucket);
     let asked_name = request.key_args.key_name.clone();
     let (_, rest) = split(&asked_name).unwrap_or_default();
     request.key_args.key_name = rest.to_owned();
     let mut found = reads::keys::read(request, then)?;
     if let Some(key) = &mut found.key_info {
         key.key_name = asked_name;
+        asked.give(key);
     }
     Ok(Answer::KeyMap(Box::new(found)))
 }
@@ -197,12 +227,6 @@ fn objects(request: &mut ListObjectsRequest, then: &impl Rows) -> Result<ListObj
         .last
         .map(|last| [lead.as_bytes(), &last].concat().into());
     Ok(found)
-}
-
-/// The root of the snapshot, as the key that it is of its bucket now.
-fn root(args: &KeyArgs, then: &impl Rows) -> Result<Answer> {
-    let info = reads::keys::root(args, then)?;
-    Ok(Answer::Key(Box::new(info)))
 }
 
 fn keys(request: &mut ListKeysRequest, then: &impl Rows) -> Result<ListKeysResponse> {

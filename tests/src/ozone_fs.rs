@@ -6,12 +6,19 @@ use std::process::{Command, Output, Stdio};
 use crate::Cluster;
 use crate::cluster::binary;
 
-/// Runs `ozone fs` with these words, in a time zone that is not Greenwich.
-pub fn fs_with(cluster: &Cluster, words: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(binary())
+/// `ozone fs` on the cluster.
+pub fn command(cluster: &Cluster) -> Command {
+    let mut command = Command::new(binary());
+    command
         .arg("--set")
         .arg(format!("ozone.om.address={}", cluster.om_address()))
-        .arg("fs")
+        .arg("fs");
+    command
+}
+
+/// Runs `ozone fs` with these words, in a time zone that is not Greenwich.
+pub fn fs_with(cluster: &Cluster, words: &[&str], input: &[u8]) -> Output {
+    let mut child = command(cluster)
         .args(words)
         .env("TZ", "UTC-2")
         .stdin(Stdio::piped())

@@ -160,3 +160,66 @@ fn links_in_a_circle_are_detected_where_they_are_used() {
     cluster.restart();
     look(&cluster);
 }
+
+#[test]
+fn a_snapshot_read_by_a_link_is_that_of_the_bucket_where_the_link_leads_now() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    sh(&cluster, "volume create s3v");
+    sh(&cluster, "volume create data");
+    let s3 = S3::of(&cluster, "bilbo");
+    for bucket in ["aaa", "bbb"] {
+        sh(&cluster, &format!("bucket create -l fso data/{bucket}"));
+        let file = cluster.mountpoint().join("data").join(bucket).join("f");
+        fs::write(file, bucket).unwrap();
+    }
+    sh(&cluster, "bucket link data/aaa s3v/link");
+    sh(&cluster, "snapshot create data/aaa s01");
+    sh(&cluster, "snapshot create data/bbb s01");
+    for bucket in ["aaa", "bbb"] {
+        sh(&cluster, "bucket delete s3v/link");
+        sh(&cluster, &format!("bucket link data/{bucket} s3v/link"));
+        // Made after the snapshots, which know nothing of it.
+        sh(
+            &cluster,
+            &format!("bucket link data/{bucket} s3v/new-{bucket}"),
+        );
+        for link in ["link".to_owned(), format!("new-{bucket}")] {
+            let got = s3.ask("GET", &format!("/{link}/.snapshot/s01/f"), b"");
+            assert_eq!(got.body, bucket.as_bytes(), "{link}");
+            let key = format!("s3v/{link}/.snapshot/s01/f");
+            assert_eq!(sh(&cluster, &format!("key cat {key}")), bucket);
+            let printed = ozone_fs::ok(&cluster, &["-cat", &format!("/{key}")]);
+            assert_eq!(printed, bucket);
+            let info = sh(&cluster, &format!("key info {key}"));
+            assert!(info.contains(&link) && info.contains("s3v"), "{info}");
+        }
+    }
+}
+
+#[test]
+fn links_in_a_circle_stop_nothing_and_can_be_removed() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    sh(&cluster, "volume create vol");
+    sh(&cluster, "bucket create -l fso vol/bucket");
+    sh(&cluster, "bucket create -l obs vol/objects");
+    sh(&cluster, "bucket link vol/lna vol/lnb");
+    sh(&cluster, "bucket link vol/lnb vol/lna");
+    fs::write(cluster.mountpoint().join("vol/bucket/f"), "12345").unwrap();
+    let sum = ozone_fs::ok(&cluster, &["-count", "/vol"]);
+    let words: Vec<_> = sum.split_whitespace().collect();
+    assert_eq!((words[1], words[2]), ("1", "5"), "{sum}");
+    assert_eq!(ozone_fs::ok(&cluster, &["-expunge", "-immediate"]), "");
+    let all = ozone_fs::fs_with(&cluster, &["-ls", "-R", "-C", "/vol"], b"");
+    let (paths, said) = (
+        String::from_utf8(all.stdout).unwrap(),
+        String::from_utf8(all.stderr).unwrap(),
+    );
+    assert!(paths.contains("/vol/bucket/f\n"), "{paths}");
+    assert!(
+        paths.contains("/vol/objects\n") && said.contains("OBJECT_STORE"),
+        "{paths}{said}"
+    );
+    sh(&cluster, "bucket delete vol/lna");
+    fs::remove_file(cluster.mountpoint().join("vol/lnb")).unwrap();
+    assert!(!sh(&cluster, "bucket list vol").contains("ln"));
+}

@@ -414,3 +414,25 @@ fn text_is_what_was_compressed() {
         assert!(error.contains(why) && error.contains(&path), "{error}");
     }
 }
+
+#[test]
+fn a_reader_that_has_enough_ends_a_command_without_a_lecture() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    fs::write(bucket.join("large"), vec![7; 8 << 20]).unwrap();
+    let mut child = ozone_tests::ozone_fs::command(&cluster)
+        .args(["-cat", "/vol/bucket/large"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("cat: Unable to write to output stream"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}

@@ -12,6 +12,9 @@ pub(super) enum FsError {
     /// A command line that makes no sense: told with the usage, and with an exit code of its own.
     #[error("{0}")]
     Argument(String),
+    /// A bucket that is no tree.
+    #[error("{0}")]
+    Layout(String),
     /// Something about a path.
     #[error("`{path}': {what}")]
     Path {
@@ -24,7 +27,7 @@ pub(super) enum FsError {
     #[error("{0}")]
     Other(String),
     /// Standard output cannot be written: the command ends.
-    #[error("standard output: {0}")]
+    #[error("Unable to write to output stream: {0}")]
     Output(io::Error),
 }
 
@@ -119,8 +122,9 @@ fn of_ofs(error: OfsError, path: &str) -> FsError {
         | OfsError::IsADirectory
         | OfsError::NotADirectory
         | OfsError::NotEmpty
+        | OfsError::NotRegular
         | OfsError::ReadOnly => FsError::path(path, error.to_string()),
-        OfsError::Layout { .. } => FsError::Argument(error.to_string()),
+        OfsError::Layout { .. } => FsError::Layout(error.to_string()),
         OfsError::OtherBucket | OfsError::Refused(_) | OfsError::Unknown { .. } => {
             FsError::Other(error.to_string())
         }

@@ -94,6 +94,10 @@ pub async fn run_fs(args: FsArgs, config: &Config) -> ExitCode {
     let outcome = request::begin("fs", run(&word, words.collect(), config)).await;
     match outcome {
         Ok(code) => ExitCode::from(code),
+        Err(error @ FsError::Output(_)) => {
+            complain(&format!("{}: {error}", word.trim_start_matches('-')));
+            ExitCode::from(FAILED)
+        }
         Err(error) => {
             complain(&help::senseless(&word, &error));
             ExitCode::from(SENSELESS)

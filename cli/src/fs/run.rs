@@ -112,8 +112,11 @@ impl<'a> Run<'a> {
                 true => work(self, item).await,
                 false => Err(item.missing()),
             };
-            if let Err(error) = done {
-                self.tell(error).await?;
+            match done {
+                // Asked for by name, it makes no sense; met on the way, it is one thing among others.
+                Err(FsError::Layout(text)) => return Err(FsError::Argument(text)),
+                Err(error) => self.tell(error).await?,
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ pub enum OfsError {
     /// A file where a directory is needed.
     #[error("Is not a directory")]
     NotADirectory,
+    /// A symbolic link, or another file without content.
+    #[error("Is not a regular file")]
+    NotRegular,
     /// A directory that is not empty.
     #[error("Directory is not empty")]
     NotEmpty,
@@ -67,6 +70,8 @@ impl From<ClientError> for OfsError {
         match status {
             S::VolumeNotFound
             | S::BucketNotFound
+            // A link that leads nowhere.
+            | S::DetectedLoopInBucketLinks
             | S::KeyNotFound
             | S::FileNotFound
             | S::DirectoryNotFound => Self::NotFound,

@@ -110,7 +110,7 @@ impl Ofs {
         match (status.kind, status.inode) {
             (Kind::File, Some(inode)) => Ok((self.client.data().reader(inode), status.length)),
             (Kind::Directory, _) => Err(OfsError::IsADirectory),
-            _ => Err(OfsError::Refused("Is not a regular file")),
+            _ => Err(OfsError::NotRegular),
         }
     }
 

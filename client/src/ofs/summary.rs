@@ -58,8 +58,10 @@ impl Ofs {
         while let Some(dir) = todo.pop() {
             let mut listing = match self.list(&dir).await {
                 Ok(listing) => listing,
-                // It was removed since it was listed.
+                // It was removed since it was listed, or is a link that leads nowhere.
                 Err(OfsError::NotFound) => continue,
+                // An object store has no directories to walk through.
+                Err(OfsError::Layout { .. }) if dir != *path => continue,
                 Err(error) => return Err(error),
             };
             loop {

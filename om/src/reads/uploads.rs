@@ -60,7 +60,8 @@ pub fn parts(
     })
 }
 
-/// ListMultipartUploads, in the order of the table.
+/// ListMultipartUploads, in the order of the table: there, uploads of `a/b` lie among those of `a`, and a key
+/// alone says no place in it. What it leaves out is left out by name.
 pub fn uploads(
     request: &ListMultipartUploadsRequest,
     rows: &impl Rows,
@@ -68,32 +69,46 @@ pub fn uploads(
     let bucket = namespace::bucket(rows, &request.volume, &request.bucket)?;
     let bucket = tables::multipart_prefix(&bucket.volume, &bucket.name);
     let prefix = [bucket.as_slice(), request.prefix.as_bytes()].concat();
-    let after = match (request.key_marker(), request.upload_id_marker()) {
-        ("", _) => None,
-        // Behind every upload of that key: ids have no byte as high as this.
-        (key, "") => Some([bucket.as_slice(), key.as_bytes(), b"/\xff"].concat()),
-        (key, id) => Some([bucket.as_slice(), key.as_bytes(), b"/", id.as_bytes()].concat()),
+    let (mut after, left_out) = match (request.key_marker(), request.upload_id_marker()) {
+        ("", _) => (None, ""),
+        // Every later name is behind this place.
+        (key, "") => (Some([bucket.as_slice(), key.as_bytes()].concat()), key),
+        (key, id) => {
+            let place = [bucket.as_slice(), key.as_bytes(), b"/", id.as_bytes()].concat();
+            (Some(place), "")
+        }
     };
     let limit = page_size(request.max_uploads);
-    let mut page = rows.scan(tables::MULTIPART_INFO, &prefix, after.as_deref(), limit + 1)?;
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let uploads_list: Vec<MultipartUploadInfo> = page
-        .iter()
-        .map(|(_, value)| {
-            let row: MultipartRow = decode(tables::MULTIPART_INFO, value)?;
-            Ok(MultipartUploadInfo {
-                volume_name: row.volume,
-                bucket_name: row.bucket,
-                key_name: row.key_name,
-                upload_id: row.upload_id,
-                creation_time: u64::try_from(row.created_ms).unwrap_or_default(),
-                owner: row.inode.map(|inode| inode.owner),
-            })
-        })
-        .collect::<Result<_>>()?;
+    let mut uploads_list = Vec::new();
+    loop {
+        let page = rows.scan(tables::MULTIPART_INFO, &prefix, after.as_deref(), limit + 1)?;
+        let ended = page.len() <= limit;
+        for (place, value) in page {
+            let row: MultipartRow = decode(tables::MULTIPART_INFO, &value)?;
+            if left_out.is_empty() || row.key_name.as_str() > left_out {
+                uploads_list.push(info(row));
+            }
+            after = Some(place);
+        }
+        if ended || uploads_list.len() > limit {
+            break;
+        }
+    }
+    let more = uploads_list.len() > limit;
+    uploads_list.truncate(limit);
     Ok(ListMultipartUploadsResponse {
         is_truncated: Some(more),
         uploads_list,
     })
+}
+
+fn info(row: MultipartRow) -> MultipartUploadInfo {
+    MultipartUploadInfo {
+        volume_name: row.volume,
+        bucket_name: row.bucket,
+        key_name: row.key_name,
+        upload_id: row.upload_id,
+        creation_time: u64::try_from(row.created_ms).unwrap_or_default(),
+        owner: row.inode.map(|inode| inode.owner),
+    }
 }

@@ -390,3 +390,37 @@ fn uploads_and_their_parts_are_listed_by_pages() {
     let first: PartRow = decode(tables::MULTIPART_PARTS, &rows[0].1).unwrap();
     assert_eq!(first.number, 1);
 }
+
+#[test]
+fn behind_a_key_are_the_uploads_of_every_later_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    om.bucket();
+    let keys = ["a", "a", "a-b", "a/b", "a/b/c", "b"];
+    keys.iter().for_each(|key| drop(initiate(&mut om, key)));
+    let behind = |marker: &str| {
+        let request = ListMultipartUploadsRequest {
+            volume: "vol".into(),
+            bucket: "bucket".into(),
+            key_marker: Some(marker.into()),
+            max_uploads: Some(10),
+            ..Default::default()
+        };
+        let store = om.state.store().unwrap();
+        let body = Body::ListMultipartUploadsRequest(request);
+        let reads::Answer::Done(reply) = reads::answer(&body, &*store).unwrap() else {
+            panic!("no list")
+        };
+        let Reply::ListMultipartUploadsResponse(page) = *reply else {
+            panic!("no uploads")
+        };
+        let mut names: Vec<String> = page.uploads_list.into_iter().map(|u| u.key_name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(behind(""), keys);
+    assert_eq!(behind("a"), ["a-b", "a/b", "a/b/c", "b"]);
+    assert_eq!(behind("a-b"), ["a/b", "a/b/c", "b"]);
+    assert_eq!(behind("a/b"), ["a/b/c", "b"]);
+    assert_eq!(behind("b"), [""; 0]);
+}
