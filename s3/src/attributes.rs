@@ -6,7 +6,7 @@
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
-use crate::error::refuse;
+use crate::error::{is_xml, refuse};
 
 /// Bytes of the user's metadata at most.
 const MAX_METADATA: usize = 2048;
@@ -107,10 +107,10 @@ fn stored_encoding(header: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
-fn http_date(time: &Timestamp) -> S3Result<String> {
+pub(crate) fn http_date(time: &Timestamp) -> S3Result<String> {
     let mut text = Vec::new();
     let written = time.format(TimestampFormat::HttpDate, &mut text);
-    written.map_err(|error| s3_error!(error, InvalidArgument, "Expires is no date"))?;
+    written.map_err(|error| s3_error!(error, InvalidArgument, "that is no date"))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -174,6 +174,11 @@ fn check_tags(tags: Pairs) -> S3Result<Pairs> {
                 format!("The TagValue of {name:?} is longer than {MAX_TAG_VALUE} characters");
             return Err(refuse(S3ErrorCode::InvalidTag, message));
         }
+        let odd = |c: char| c.is_control() || !is_xml(c);
+        if name.chars().chain(value.chars()).any(odd) {
+            let message = format!("A tag has a character that no tag can have: {name:?}={value:?}");
+            return Err(refuse(S3ErrorCode::InvalidTag, message));
+        }
         if tags[..n].iter().any(|(other, _)| other == name) {
             let message = format!("Cannot provide multiple Tags with the same key: {name:?}");
             return Err(refuse(S3ErrorCode::InvalidTag, message));
@@ -231,6 +236,8 @@ mod tests {
             many.join("&"),
             format!("a={}", "v".repeat(257)),
             format!("{}=v", "k".repeat(129)),
+            "a=%01".into(),
+            "a%0A=1".into(),
         ] {
             let error = tags_of_header(Some(&bad)).unwrap_err();
             assert_eq!(error.code(), &S3ErrorCode::InvalidTag, "{bad}");

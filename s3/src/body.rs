@@ -18,6 +18,8 @@ use crate::error::{answer, refuse};
 const SILENCE: Duration = Duration::from_secs(120);
 /// The header that announces what comes behind the body.
 const TRAILER: &str = "x-amz-trailer";
+/// What the names of checksums begin with.
+const CHECKSUM: &str = "x-amz-checksum-";
 
 /// What the client has said of the bytes.
 #[derive(Default)]
@@ -58,27 +60,91 @@ pub(crate) fn announced(headers: &http::HeaderMap) -> Option<String> {
     Some(value.trim().to_ascii_lowercase())
 }
 
+/// Whether there is a checksum of that name.
+pub(crate) fn is_algorithm(name: &str) -> bool {
+    FIELDS
+        .iter()
+        .any(|(header, _)| header.strip_prefix(CHECKSUM) == Some(name))
+}
+
+impl Promised {
+    /// The digests that are in headers.
+    pub(crate) fn of_headers(headers: &http::HeaderMap) -> Self {
+        let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+        let mut promised = Self {
+            md5: text("content-md5"),
+            ..Self::default()
+        };
+        for (name, field) in FIELDS {
+            *field(&mut promised.checksum) = text(name);
+        }
+        promised
+    }
+
+    /// Whether there are checksums.
+    pub(crate) fn sums(&mut self) -> bool {
+        let checksum = &mut self.checksum;
+        FIELDS.iter().any(|(_, field)| field(checksum).is_some())
+    }
+}
+
+/// Digests that are being made.
+pub(crate) struct Digests {
+    md5: Md5,
+    sums: ChecksumHasher,
+}
+
+impl Digests {
+    /// Those that the promises are about, and MD5.
+    pub(crate) fn new(promised: &mut Promised) -> Self {
+        Self {
+            md5: Md5::new(),
+            sums: hasher(promised),
+        }
+    }
+
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        self.md5.update(data);
+        self.sums.update(data);
+    }
+
+    /// Refuses bytes that are not those that were promised.
+    pub(crate) fn verify(self, promised: &mut Promised) -> S3Result<Received> {
+        let md5 = promised.md5.take();
+        let md5 = md5.map(|text| parse_md5(&text)).transpose()?;
+        let digest = self.md5.finalize();
+        if md5.is_some_and(|md5| md5 != digest) {
+            return Err(s3_error!(
+                BadDigest,
+                "The Content-MD5 you specified did not match what we received"
+            ));
+        }
+        let mut checksum = self.sums.finalize();
+        add_trailers(promised)?;
+        check(&mut promised.checksum, &mut checksum)?;
+        Ok(Received {
+            etag: hex(&digest),
+            checksum,
+        })
+    }
+}
+
 /// Writes all of `body`, and finds it to be what was promised.
 pub(crate) async fn receive(
     body: Option<StreamingBlob>,
     mut promised: Promised,
     upload: &mut Upload,
 ) -> S3Result<Received> {
-    let md5 = promised
-        .md5
-        .take()
-        .map(|text| parse_md5(&text))
-        .transpose()?;
-    let mut digest = Md5::new();
-    let mut hasher = hasher(&mut promised);
+    // What cannot be a digest is refused before anything is written.
+    promised.md5.as_deref().map(parse_md5).transpose()?;
+    let mut digests = Digests::new(&mut promised);
     let mut body = body.unwrap_or_else(empty);
     loop {
         let next = tokio::time::timeout(SILENCE, body.next()).await;
         let next = next.map_err(|_| s3_error!(RequestTimeout, "the client fell silent"))?;
         let Some(data) = next else { break };
         let data = data.map_err(|error| broken(&*error))?;
-        digest.update(&data);
-        hasher.update(&data);
+        digests.update(&data);
         upload.write(data).await.map_err(answer)?;
     }
     if promised
@@ -92,20 +158,7 @@ pub(crate) async fn receive(
         );
         return Err(refuse(S3ErrorCode::IncompleteBody, message));
     }
-    let digest = digest.finalize();
-    if md5.is_some_and(|md5| md5 != digest) {
-        return Err(s3_error!(
-            BadDigest,
-            "The Content-MD5 you specified did not match what we received"
-        ));
-    }
-    let mut checksum = hasher.finalize();
-    add_trailers(&mut promised)?;
-    check(&mut promised.checksum, &mut checksum)?;
-    Ok(Received {
-        etag: hex(&digest),
-        checksum,
-    })
+    digests.verify(&mut promised)
 }
 
 fn empty() -> StreamingBlob {
@@ -115,7 +168,7 @@ fn empty() -> StreamingBlob {
 /// Makes the checksums that the client wants.
 fn hasher(promised: &mut Promised) -> ChecksumHasher {
     let algorithm = promised.algorithm.clone().unwrap_or_default();
-    let algorithm = algorithm.trim_start_matches("x-amz-checksum-").to_owned();
+    let algorithm = algorithm.trim_start_matches(CHECKSUM).to_owned();
     let mut wanted = |name: &str| {
         let field = FIELDS
             .iter()
@@ -140,17 +193,23 @@ fn add_trailers(promised: &mut Promised) -> S3Result<()> {
         .and_then(|trailers| trailers.take())
     else {
         return match &promised.algorithm {
-            Some(name) if name.starts_with("x-amz-checksum-") => Err(missing(name)),
+            Some(name) if name.starts_with(CHECKSUM) => Err(missing(name)),
             _ => Ok(()),
         };
     };
+    let names = trailers.keys().map(|name| name.as_str());
+    let mut sums = names.filter_map(|name| name.strip_prefix(CHECKSUM));
+    if let Some(name) = sums.find(|name| !is_algorithm(name)) {
+        let message = format!("the checksum {name:?} is not implemented");
+        return Err(refuse(S3ErrorCode::NotImplemented, message));
+    }
     for (name, field) in FIELDS {
         if let Some(value) = trailers.get(name).and_then(|value| value.to_str().ok()) {
             *field(&mut promised.checksum) = Some(value.to_owned());
         }
     }
     let announced = promised.algorithm.clone().unwrap_or_default();
-    match announced.starts_with("x-amz-checksum-") && !trailers.contains_key(&announced) {
+    match announced.starts_with(CHECKSUM) && !trailers.contains_key(&announced) {
         true => Err(missing(&announced)),
         false => Ok(()),
     }
@@ -167,7 +226,7 @@ fn check(promised: &mut Checksum, made: &mut Checksum) -> S3Result<()> {
             continue;
         };
         if field(made).as_ref() != Some(promised) {
-            let algorithm = name.trim_start_matches("x-amz-checksum-").to_uppercase();
+            let algorithm = name.trim_start_matches(CHECKSUM).to_uppercase();
             let message = format!("The {algorithm} you specified did not match what we received");
             return Err(refuse(S3ErrorCode::BadDigest, message));
         }

@@ -6,6 +6,7 @@ use ozone_client::{ClientError, Objects};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use crate::documents;
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
 use crate::region::REGION;
@@ -83,6 +84,7 @@ impl Gateway {
         &self,
         request: S3Request<CreateBucketInput>,
     ) -> Answer<CreateBucketOutput> {
+        documents::verify(&request)?;
         let objects = self.objects(&request).await?;
         let bucket = &request.input.bucket;
         if request.input.object_lock_enabled_for_bucket == Some(true) {

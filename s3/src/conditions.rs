@@ -1,15 +1,24 @@
 //! Conditions of requests: If-Match and its relatives, as RFC 9110 weighs them against one another.
 
-use s3s::dto::{ETag, ETagCondition, Timestamp};
+use http::{HeaderMap, HeaderName};
+use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+
+/// The ETags of a condition.
+pub(crate) enum ETags {
+    /// Any that there is.
+    Any,
+    /// One of these.
+    Of(Vec<String>),
+}
 
 /// What a request makes its answer depend on.
 #[derive(Default)]
-pub(crate) struct Conditions<'a> {
-    pub(crate) if_match: Option<&'a ETagCondition>,
-    pub(crate) if_none_match: Option<&'a ETagCondition>,
-    pub(crate) if_modified_since: Option<&'a Timestamp>,
-    pub(crate) if_unmodified_since: Option<&'a Timestamp>,
+pub(crate) struct Conditions {
+    pub(crate) if_match: Option<ETags>,
+    pub(crate) if_none_match: Option<ETags>,
+    pub(crate) if_modified_since: Option<Timestamp>,
+    pub(crate) if_unmodified_since: Option<Timestamp>,
 }
 
 /// What a key is, as far as conditions ask.
@@ -21,9 +30,49 @@ pub(crate) struct State<'a> {
     pub(crate) now_ms: u64,
 }
 
-/// Whether an ETag is meant; weak ones too, as clients send back what proxies made of it.
-fn matches(condition: &ETagCondition, etag: &str) -> bool {
-    condition.is_any() || condition.as_etag().map(ETag::value) == Some(etag)
+impl ETags {
+    /// The one that `s3s` has found.
+    pub(crate) fn of(condition: &ETagCondition) -> Self {
+        match condition.as_etag() {
+            None => Self::Any,
+            Some(etag) => Self::Of(vec![etag.value().to_owned()]),
+        }
+    }
+
+    /// A list as a header has it: `"a", W/"b"`, or `*`. Clients leave the quotes out, too.
+    pub(crate) fn parse(list: &str) -> Self {
+        let mut rest = list.trim();
+        if rest == "*" {
+            return Self::Any;
+        }
+        let mut tags = Vec::new();
+        while !rest.is_empty() {
+            let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+            let (tag, behind) = match quoted {
+                Some(inside) => inside.split_once('"').unwrap_or((inside, "")),
+                None => rest.split_once(',').unwrap_or((rest, "")),
+            };
+            tags.push(tag.trim().to_owned());
+            rest = behind.trim_start_matches([',', ' ', '\t']);
+        }
+        Self::Of(tags)
+    }
+
+    /// Whether an ETag is meant; weak ones too, as clients send back what proxies made of it.
+    fn mean(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(tags) => tags.iter().any(|tag| tag == etag),
+        }
+    }
+}
+
+/// The condition of a header that `s3s` does not know of an operation.
+pub(crate) fn header(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<ETagCondition>> {
+    let value = headers.get(name).map(|value| value.as_bytes());
+    let value = value.filter(|value| !value.is_empty());
+    let parsed = value.map(ETagCondition::parse_http_header).transpose();
+    parsed.map_err(|error| s3_error!(error, InvalidRequest, "invalid header: {name}"))
 }
 
 /// Whole seconds since the epoch: headers know no others.
@@ -35,12 +84,12 @@ fn s3s_time(time: &Timestamp) -> time::OffsetDateTime {
     time.clone().into()
 }
 
-impl Conditions<'_> {
+impl Conditions {
     /// Refuses, with what a read is answered with: 412, or 304 for what the client has already.
     pub(crate) fn check(&self, key: &State<'_>) -> S3Result<()> {
         let modified = (key.modified_ms / 1000).cast_signed();
-        match (self.if_match, self.if_unmodified_since) {
-            (Some(condition), _) if !matches(condition, key.etag) => {
+        match (&self.if_match, &self.if_unmodified_since) {
+            (Some(tags), _) if !tags.mean(key.etag) => {
                 return Err(failed("If-Match"));
             }
             (None, Some(since)) if modified > seconds(since) => {
@@ -48,10 +97,8 @@ impl Conditions<'_> {
             }
             _ => {}
         }
-        match (self.if_none_match, self.if_modified_since) {
-            (Some(condition), _) if matches(condition, key.etag) => {
-                Err(s3_error!(NotModified, "Not Modified"))
-            }
+        match (&self.if_none_match, &self.if_modified_since) {
+            (Some(tags), _) if tags.mean(key.etag) => Err(s3_error!(NotModified, "Not Modified")),
             // A time that is yet to come is no time at which the client can have looked.
             (None, Some(since))
                 if modified <= seconds(since)
@@ -103,7 +150,7 @@ mod tests {
             .into()
     }
 
-    fn check(conditions: Conditions<'_>) -> Option<S3ErrorCode> {
+    fn check(conditions: Conditions) -> Option<S3ErrorCode> {
         let key = State {
             etag: "abc",
             modified_ms: 100_900,
@@ -113,60 +160,65 @@ mod tests {
     }
 
     #[test]
+    fn a_list_means_each_of_its_etags() {
+        for list in [
+            "\"x\", \"abc\"",
+            "W/\"abc\",\"y\"",
+            "abc",
+            "x,abc",
+            "*",
+            " \"x,y\" ,\"abc\" ",
+        ] {
+            assert!(ETags::parse(list).mean("abc"), "{list}");
+        }
+        for list in ["\"x, abc\"", "\"ab\"", "", "\"abcd\"", "\"*\""] {
+            assert!(!ETags::parse(list).mean("abc"), "{list}");
+        }
+    }
+
+    #[test]
     fn an_etag_weighs_more_than_a_time() {
-        let (same, other) = (
-            ETagCondition::ETag(ETag::Strong("abc".into())),
-            ETagCondition::ETag(ETag::Strong("abd".into())),
-        );
-        let (early, late, future) = (at(50), at(150), at(300));
+        let same = || Some(ETags::parse("abc"));
+        let other = || Some(ETags::parse("abd"));
+        let (early, late, future) = (Some(at(50)), Some(at(150)), Some(at(300)));
         let none = Conditions::default;
         let failed = Some(S3ErrorCode::PreconditionFailed);
         let known = Some(S3ErrorCode::NotModified);
         assert_eq!(check(none()), None);
-        assert_eq!(
-            check(Conditions {
-                if_match: Some(&other),
-                ..none()
-            }),
-            failed
-        );
-        assert_eq!(
-            check(Conditions {
-                if_unmodified_since: Some(&early),
-                ..none()
-            }),
-            failed
-        );
+        let unequal = Conditions {
+            if_match: other(),
+            ..none()
+        };
+        assert_eq!(check(unequal), failed);
+        let newer = Conditions {
+            if_unmodified_since: early.clone(),
+            ..none()
+        };
+        assert_eq!(check(newer), failed);
         let both = Conditions {
-            if_match: Some(&same),
-            if_unmodified_since: Some(&early),
+            if_match: same(),
+            if_unmodified_since: early,
             ..none()
         };
         assert_eq!(check(both), None);
-        assert_eq!(
-            check(Conditions {
-                if_none_match: Some(&same),
-                ..none()
-            }),
-            known
-        );
-        assert_eq!(
-            check(Conditions {
-                if_modified_since: Some(&late),
-                ..none()
-            }),
-            known
-        );
-        assert_eq!(
-            check(Conditions {
-                if_modified_since: Some(&future),
-                ..none()
-            }),
-            None
-        );
+        let equal = Conditions {
+            if_none_match: same(),
+            ..none()
+        };
+        assert_eq!(check(equal), known);
+        let older = Conditions {
+            if_modified_since: late.clone(),
+            ..none()
+        };
+        assert_eq!(check(older), known);
+        let to_come = Conditions {
+            if_modified_since: future,
+            ..none()
+        };
+        assert_eq!(check(to_come), None);
         let both = Conditions {
-            if_none_match: Some(&other),
-            if_modified_since: Some(&late),
+            if_none_match: other(),
+            if_modified_since: late,
             ..none()
         };
         assert_eq!(check(both), None);

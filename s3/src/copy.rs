@@ -1,5 +1,6 @@
 //! Copies: the OM lets both keys refer to the same blocks, no byte is moved.
 
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use ozone_client::Objects;
 use ozone_client::objects::{CopyFrom, KeyName, S3Key};
 use s3s::dto::*;
@@ -7,7 +8,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::attributes::{headers, tags_of_header};
 use crate::buckets::timestamp;
-use crate::conditions::Conditions;
+use crate::conditions::{self, Conditions};
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
 use crate::names;
@@ -18,10 +19,16 @@ use crate::read::Key;
 macro_rules! source_conditions {
     ($input:expr) => {
         Conditions {
-            if_match: $input.copy_source_if_match.as_ref(),
-            if_none_match: $input.copy_source_if_none_match.as_ref(),
-            if_modified_since: $input.copy_source_if_modified_since.as_ref(),
-            if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
+            if_match: $input
+                .copy_source_if_match
+                .as_ref()
+                .map($crate::conditions::ETags::of),
+            if_none_match: $input
+                .copy_source_if_none_match
+                .as_ref()
+                .map($crate::conditions::ETags::of),
+            if_modified_since: $input.copy_source_if_modified_since.clone(),
+            if_unmodified_since: $input.copy_source_if_unmodified_since.clone(),
         }
     };
 }
@@ -36,7 +43,13 @@ pub(crate) fn source(source: &CopySource) -> S3Result<(&str, &str)> {
             version_id,
         } => {
             refuse_versions(version_id.as_deref().map(str::to_owned).as_ref())?;
-            Ok((bucket, key))
+            match key.starts_with(names::SNAPSHOTS) {
+                false => Ok((bucket, key)),
+                true => Err(s3_error!(
+                    NotImplemented,
+                    "a copy out of a snapshot is not implemented: get it and put it"
+                )),
+            }
         }
         _ => Err(s3_error!(
             NotImplemented,
@@ -51,7 +64,7 @@ impl Gateway {
         &self,
         objects: &Objects,
         name: KeyName<'_>,
-        (conditions, owner): (&Conditions<'_>, Option<&String>),
+        (conditions, owner): (&Conditions, Option<&String>),
     ) -> S3Result<Key> {
         self.check_owner(objects, name.bucket, owner).await?;
         let info = objects.head_object(name).await.map_err(answer)?;
@@ -67,6 +80,11 @@ impl Gateway {
         let input = &request.input;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
+        // `s3s` knows no conditions on what is copied onto.
+        let (if_absent, if_match) = conditions::of_write(
+            conditions::header(&request.headers, &IF_MATCH)?.as_ref(),
+            conditions::header(&request.headers, &IF_NONE_MATCH)?.as_ref(),
+        )?;
         let input = &mut request.input;
         let replaced = directive(
             input
@@ -83,7 +101,7 @@ impl Gateway {
         let own = headers!(input).into_pairs()?;
         let (bucket, key) = source(&input.copy_source)?;
         let from = names::key(&objects, &self.volume, bucket, key).await?;
-        let to = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
+        let to = names::file(&objects, &self.volume, &input.bucket, &input.key).await?;
         if from == to && !replaced && !retagged && input.storage_class.is_none() {
             return Err(s3_error!(
                 InvalidRequest,
@@ -99,6 +117,8 @@ impl Gateway {
         let new = S3Key {
             metadata: own,
             tags: tags_of_header(input.tagging.as_deref())?,
+            if_absent,
+            if_match,
             ..Default::default()
         };
         let copy = CopyFrom {

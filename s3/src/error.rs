@@ -1,9 +1,9 @@
 //! What goes wrong at the cluster, in S3's words.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use ozone_client::ClientError;
 use ozone_client::wire::om::Status;
-use s3s::{S3Error, S3ErrorCode};
+use s3s::{Body, S3Error, S3ErrorCode};
 
 /// Whether a document can hold a character: names of keys have others too.
 pub(crate) fn is_xml(character: char) -> bool {
@@ -21,6 +21,42 @@ pub(crate) fn custom(code: &'static str, status: StatusCode, message: String) ->
     let mut error = refuse(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(status);
     error
+}
+
+/// What `s3s` refuses without a word.
+const WORDS: [(&str, &str); 5] = [
+    (
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing \
+         method.",
+    ),
+    (
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    ("MissingRequestBodyError", "Request body is empty"),
+    (
+        "IncompleteBody",
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    ),
+    (
+        "MethodNotAllowed",
+        "The specified method is not allowed against this resource",
+    ),
+];
+
+/// Gives an error that has no message the one of its code.
+pub(crate) fn explain(answer: &mut Response<Body>) {
+    let body = match answer.status().is_success() {
+        true => return,
+        false => answer.body().bytes().unwrap_or_default(),
+    };
+    let text = String::from_utf8_lossy(&body);
+    let mute = |(code, _): &&(&str, &str)| text.contains(&format!("<Code>{code}</Code></Error>"));
+    if let Some((_, words)) = WORDS.iter().find(mute) {
+        let end = format!("</Code><Message>{words}</Message></Error>");
+        *answer.body_mut() = Body::from(text.replacen("</Code></Error>", &end, 1));
+    }
 }
 
 /// What a client is told of a call that did not end well.

@@ -2,14 +2,15 @@
 //!
 //! `s3s` verifies that the signature is the one of what was signed. Which of a request has to be signed, and which
 //! ways of signing are served at all, is decided here, once for every operation: one way of signing, no header of
-//! Amazon's that the signature does not cover, no link that is good for longer than a week. And nothing is taken under a
-//! promise that is not kept: what asks for a lock or for encryption is refused, whatever the operation.
+//! Amazon's that the signature does not cover, no link that is good for longer than a week. What a link has of headers
+//! among its parameters is put among the headers, or it would be left out without a word.
 
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::error::refuse;
+use crate::promises;
 
 /// All headers together, in bytes.
 const MAX_HEADERS: usize = 16 << 10;
@@ -19,18 +20,19 @@ const MAX_TARGET: usize = 16 << 10;
 const MAX_EXPIRES: u64 = 7 * 24 * 3600;
 /// The one way of signing.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The parameters of a link that are no headers.
+const SIGNATURE: [&str; 6] = [
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-amz-signature",
+];
+/// What a link says of its content when nothing is known of it, which is so without it.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// What a scope ends with.
 const SCOPE_END: &str = "/s3/aws4_request";
-
-/// What headers begin with that ask for protection, and what they ask for: there is none of it.
-const PROMISES: [(&str, &str); 3] = [
-    ("x-amz-server-side-encryption", "server-side encryption"),
-    (
-        "x-amz-copy-source-server-side-encryption",
-        "server-side encryption",
-    ),
-    ("x-amz-object-lock-", "object lock"),
-];
 
 /// A signature as the request shows it, taken apart as far as this module has to know.
 struct Shown {
@@ -59,21 +61,7 @@ pub(crate) fn inspect(request: &Parts) -> S3Result<()> {
     if !shown.headers.iter().any(|name| name == "host") {
         return Err(s3_error!(AccessDenied, "The Host header has to be signed"));
     }
-    refuse_promises(request)
-}
-
-/// Refuses what is to be protected in a way that there is not. Links have such headers among their parameters.
-fn refuse_promises(request: &Parts) -> S3Result<()> {
-    let query = parameters(request.uri.query().unwrap_or_default());
-    let parameters = query.iter().map(|(name, _)| name.to_ascii_lowercase());
-    let headers = request.headers.keys().map(|name| name.as_str().to_owned());
-    for name in headers.chain(parameters) {
-        if let Some((_, what)) = PROMISES.iter().find(|(start, _)| name.starts_with(start)) {
-            let message = format!("{what} is not implemented: {name}");
-            return Err(refuse(S3ErrorCode::NotImplemented, message));
-        }
-    }
-    Ok(())
+    promises::refuse_unkept(request)
 }
 
 fn check_size(request: &Parts) -> S3Result<()> {
@@ -125,9 +113,7 @@ fn find_signature(request: &Parts) -> S3Result<Shown> {
     if one("Signature").is_some() || one("AWSAccessKeyId").is_some() {
         return Err(other_algorithm());
     }
-    let link = query
-        .iter()
-        .any(|(key, _)| key.eq_ignore_ascii_case("x-amz-signature"));
+    let link = is_link(&query);
     let mut headers = request.headers.get_all(header::AUTHORIZATION).iter();
     match (headers.next(), headers.next(), link) {
         (None, _, false) => Err(s3_error!(
@@ -205,8 +191,42 @@ fn check_scope(credential: &str) -> Result<(), ()> {
     }
 }
 
+/// Whether an address carries a signature.
+pub(crate) fn is_link(query: &[(String, String)]) -> bool {
+    let mut names = query.iter().map(|(name, _)| name);
+    names.any(|name| name.eq_ignore_ascii_case("x-amz-signature"))
+}
+
+/// Puts the headers that a link has among its parameters, where some clients sign them, among the headers.
+pub(crate) fn take_in(request: &mut Parts) -> S3Result<()> {
+    let query = parameters(request.uri.query().unwrap_or_default());
+    if !is_link(&query) {
+        return Ok(());
+    }
+    for (name, value) in query {
+        let name = name.to_ascii_lowercase();
+        let own = SIGNATURE.contains(&name.as_str());
+        let nothing = name == "x-amz-content-sha256" && value == UNSIGNED;
+        if own || nothing || !name.starts_with("x-amz-") {
+            continue;
+        }
+        let invalid = || refuse(S3ErrorCode::InvalidArgument, format!("{name} is no header"));
+        let value = HeaderValue::try_from(value).map_err(|_| invalid())?;
+        let header = HeaderName::try_from(&name).map_err(|_| invalid())?;
+        request.headers.append(header, value);
+    }
+    Ok(())
+}
+
+/// The bucket and the key of a path that has both.
+pub(crate) fn key_of(path: &str) -> Option<(String, String)> {
+    let path = decode(path, false);
+    let (bucket, key) = path.strip_prefix('/')?.split_once('/')?;
+    (!key.is_empty()).then(|| (bucket.to_owned(), key.to_owned()))
+}
+
 /// Names and values of a query, with escapes undone: what follows must not see other names than these.
-fn parameters(query: &str) -> Vec<(String, String)> {
+pub(crate) fn parameters(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
@@ -218,6 +238,11 @@ fn parameters(query: &str) -> Vec<(String, String)> {
 
 /// Undoes the escapes of a query or a form.
 pub(crate) fn unescape(text: &str) -> String {
+    decode(text, true)
+}
+
+/// Undoes escapes; in a path a plus is one.
+fn decode(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -231,7 +256,8 @@ pub(crate) fn unescape(text: &str) -> String {
                 at += 3;
             }
             None => {
-                out.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+                let space = plus && bytes[at] == b'+';
+                out.push(if space { b' ' } else { bytes[at] });
                 at += 1;
             }
         }
@@ -333,6 +359,31 @@ mod tests {
         assert_eq!(refused("/b/k", &lock), missing);
         let target = "/b/k?X-Amz-Server-Side-Encryption=AES256";
         assert_eq!(refused(target, &[("authorization", HEADER)]), missing);
+    }
+
+    #[test]
+    fn headers_of_a_link_are_headers() {
+        let target = "/b/k?X-Amz-Signature=0&X-Amz-Date=d&x-amz-meta-a=b%20c&X-Amz-Tagging=t%3D1\
+                      &X-Amz-Content-Sha256=UNSIGNED-PAYLOAD&response-expires=x";
+        let mut link = request(target, &[]);
+        take_in(&mut link).unwrap();
+        let text = |name| link.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(text("x-amz-meta-a"), Some("b c"));
+        assert_eq!(text("x-amz-tagging"), Some("t=1"));
+        assert_eq!(link.headers.len(), 3, "{:?}", link.headers);
+        let mut plain = request("/b/k?x-amz-meta-a=b", &[]);
+        take_in(&mut plain).unwrap();
+        assert_eq!(plain.headers.len(), 1);
+    }
+
+    #[test]
+    fn a_path_leads_to_a_key() {
+        let found = key_of("/b/a%20b+c/").unwrap();
+        assert_eq!(found, ("b".to_owned(), "a b+c/".to_owned()));
+        assert_eq!(key_of("/b//a").unwrap().1, "/a");
+        for none in ["/", "/b", "/b/"] {
+            assert_eq!(key_of(none), None);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! S3's operations, each handed to the module that does it. What has no line here answers NotImplemented.
+//! S3's operations, each handed to the module that does it. What has no line here answers NotImplemented, and so does
+//! an operation with a parameter that is not in its line.
 
 use ozone_client::Objects;
 use ozone_client::wire::om::BucketLayoutProto;
@@ -62,41 +63,59 @@ impl Gateway {
     }
 }
 
-/// Forwards operations to methods of [`Gateway`].
+/// Forwards operations to methods of [`Gateway`], and notes by which parameters each may be asked for. Those that
+/// [`crate::read`] takes from `s3s` have no method here.
 macro_rules! operations {
-    ($($name:ident($input:ty) -> $output:ty => $method:ident;)*) => {
+    ($($name:ident($input:ty) -> $output:ty => $method:ident [$($parameter:literal)*];)*
+     + $($other:literal [$($of_other:literal)*];)*) => {
         #[async_trait::async_trait]
         impl S3 for Gateway {
             $(async fn $name(&self, request: S3Request<$input>) -> Answer<$output> {
                 self.$method(request).await
             })*
         }
+
+        /// The inputs of all operations, and the parameters of an address that they understand.
+        pub(crate) const OPERATIONS: &[(&str, &[&str])] = &[
+            $((stringify!($input), &[$($parameter),*]),)*
+            $(($other, &[$($of_other),*]),)*
+        ];
     };
 }
 
 operations! {
-    list_buckets(ListBucketsInput) -> ListBucketsOutput => buckets_list;
-    create_bucket(CreateBucketInput) -> CreateBucketOutput => bucket_create;
-    head_bucket(HeadBucketInput) -> HeadBucketOutput => bucket_head;
-    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput => bucket_delete;
-    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput => bucket_location;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput => bucket_versioning;
-    list_objects(ListObjectsInput) -> ListObjectsOutput => objects_list;
-    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output => objects_list_v2;
-    put_object(PutObjectInput) -> PutObjectOutput => object_put;
-    get_object(GetObjectInput) -> GetObjectOutput => object_get;
-    head_object(HeadObjectInput) -> HeadObjectOutput => object_head;
-    delete_object(DeleteObjectInput) -> DeleteObjectOutput => object_delete;
-    copy_object(CopyObjectInput) -> CopyObjectOutput => object_copy;
-    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput => tagging_put;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput => tagging_get;
-    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput => tagging_delete;
-    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput => multipart_create;
-    upload_part(UploadPartInput) -> UploadPartOutput => multipart_part;
-    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput => multipart_copy;
-    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput => multipart_complete;
-    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput => multipart_abort;
-    list_parts(ListPartsInput) -> ListPartsOutput => multipart_parts;
-    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput => multipart_list;
-    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput => objects_delete;
+    list_buckets(ListBucketsInput) -> ListBucketsOutput => buckets_list
+        ["max-buckets" "continuation-token" "prefix"];
+    create_bucket(CreateBucketInput) -> CreateBucketOutput => bucket_create [];
+    head_bucket(HeadBucketInput) -> HeadBucketOutput => bucket_head [];
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput => bucket_delete [];
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput => bucket_location ["location"];
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput => bucket_versioning ["versioning"];
+    list_objects(ListObjectsInput) -> ListObjectsOutput => objects_list
+        ["prefix" "delimiter" "marker" "max-keys" "encoding-type"];
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output => objects_list_v2
+        ["list-type" "prefix" "delimiter" "start-after" "continuation-token" "max-keys" "encoding-type" "fetch-owner"];
+    put_object(PutObjectInput) -> PutObjectOutput => object_put [];
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput => object_delete ["versionId"];
+    copy_object(CopyObjectInput) -> CopyObjectOutput => object_copy [];
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput => tagging_put ["tagging" "versionId"];
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput => tagging_get ["tagging" "versionId"];
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput => tagging_delete
+        ["tagging" "versionId"];
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput => multipart_create ["uploads"];
+    upload_part(UploadPartInput) -> UploadPartOutput => multipart_part ["partNumber" "uploadId"];
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput => multipart_copy ["partNumber" "uploadId"];
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput => multipart_complete
+        ["uploadId"];
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput => multipart_abort ["uploadId"];
+    list_parts(ListPartsInput) -> ListPartsOutput => multipart_parts ["uploadId" "max-parts" "part-number-marker"];
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput => multipart_list
+        ["uploads" "prefix" "delimiter" "encoding-type" "key-marker" "upload-id-marker" "max-uploads"];
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput => objects_delete ["delete"];
+    + "GetObjectInput"
+        ["versionId" "partNumber" "response-content-type" "response-content-language" "response-expires"
+         "response-cache-control" "response-content-disposition" "response-content-encoding"];
+    "HeadObjectInput"
+        ["versionId" "partNumber" "response-content-type" "response-content-language" "response-expires"
+         "response-cache-control" "response-content-disposition" "response-content-encoding"];
 }

@@ -2,13 +2,16 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ozone_client::ClientError;
 use ozone_client::objects::{ListRequest, ListedPage};
+use ozone_client::wire::om::Status;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::buckets::{owner, timestamp};
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
+use crate::names::SNAPSHOTS;
 
 /// Keys and groups in one answer at most.
 const MAX_KEYS: i32 = 1000;
@@ -88,7 +91,13 @@ impl Gateway {
         let page = objects
             .list_objects(&self.volume, asked.bucket, &list)
             .await;
-        let page = page.map_err(answer)?;
+        let page = match page {
+            // There is nothing in a snapshot that there is not.
+            Err(error) if list.prefix.starts_with(SNAPSHOTS) && is_missing(&error) => {
+                ListedPage::default()
+            }
+            page => page.map_err(answer)?,
+        };
         Ok(match asked.limit {
             0 => Listed {
                 contents: Vec::new(),
@@ -174,6 +183,13 @@ impl Gateway {
             ..Default::default()
         }))
     }
+}
+
+fn is_missing(error: &ClientError) -> bool {
+    matches!(
+        error.om_status(),
+        Some(Status::FileNotFound | Status::KeyNotFound)
+    )
 }
 
 fn from_token(token: &str) -> S3Result<String> {

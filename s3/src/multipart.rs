@@ -4,37 +4,22 @@ use ozone_client::Objects;
 use ozone_client::objects::{CopyFrom, KeyName, S3Key, UploadsPage};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::*;
-use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use crate::attributes::{headers, tags_of_header};
 use crate::body::{self, Promised, hex};
 use crate::buckets::{owner, timestamp};
 use crate::conditions::{self, Conditions};
 use crate::copy::{source, source_conditions};
-use crate::error::answer;
+use crate::documents;
+use crate::error::{answer, refuse};
 use crate::gateway::{Answer, Gateway};
 use crate::names;
 use crate::objects::promised;
+use crate::whole;
 
 /// Entries of one page at most.
 const MAX_PAGE: i32 = 1000;
-
-/// The tag of a whole key: the digest of its parts' digests, and how many they are.
-fn whole(parts: &[(u32, String)]) -> String {
-    let mut digest = Md5::new();
-    for (_, etag) in parts {
-        digest.update(&from_hex(etag).unwrap_or_else(|| etag.as_bytes().to_vec()));
-    }
-    format!("{}-{}", hex(&digest.finalize()), parts.len())
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    match text.len() % 2 {
-        0 => (0..text.len()).step_by(2).map(byte).collect(),
-        _ => None,
-    }
-}
 
 /// The tag of a part that was copied: nobody has read its bytes, so it names them.
 fn copied(etag: &str, range: Option<&std::ops::Range<u64>>) -> String {
@@ -191,6 +176,8 @@ impl Gateway {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
         let input = &request.input;
+        whole::refuse_checksums(input)?;
+        documents::verify(&request)?;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
         let name = self.name(&objects, &input.bucket, &input.key).await?;
@@ -209,7 +196,11 @@ impl Gateway {
         if parts.is_empty() {
             return Err(s3_error!(MalformedXML, "The list of parts is empty"));
         }
-        let etag = whole(&parts);
+        if let Some(size) = input.mpu_object_size {
+            let of = (input.upload_id.as_str(), parts.as_slice(), size);
+            whole::check_size(&objects, name, of).await?;
+        }
+        let etag = whole::tag(&parts);
         let key = S3Key {
             etag: Some(etag.clone()),
             if_absent,
@@ -259,7 +250,11 @@ impl Gateway {
         let page = objects
             .list_parts(name, &input.upload_id, (after, limit))
             .await;
-        let page = page.map_err(answer)?;
+        let mut page = page.map_err(answer)?;
+        if limit == 0 {
+            page.parts_list.clear();
+            page.is_truncated = None;
+        }
         let part = |part: &ozone_client::wire::om::PartInfo| Part {
             e_tag: part.e_tag.clone().map(ETag::Strong),
             last_modified: Some(timestamp(part.modification_time)),
@@ -293,7 +288,7 @@ impl Gateway {
         let objects = self.objects_of(&request, &input.bucket, expected).await?;
         if input.delimiter.is_some() || input.encoding_type.is_some() {
             let what = "delimiter and encoding-type of a list of uploads are not implemented";
-            return Err(crate::error::refuse(s3s::S3ErrorCode::NotImplemented, what));
+            return Err(refuse(S3ErrorCode::NotImplemented, what));
         }
         let limit = page_size(input.max_uploads)?;
         let page = UploadsPage {
@@ -305,7 +300,11 @@ impl Gateway {
         let found = objects
             .list_multipart(&self.volume, &input.bucket, page)
             .await;
-        let found = found.map_err(answer)?;
+        let mut found = found.map_err(answer)?;
+        if limit == 0 {
+            found.uploads_list.clear();
+            found.is_truncated = None;
+        }
         let more = found.is_truncated();
         let last = found.uploads_list.last().filter(|_| more);
         let upload = |upload: &ozone_client::wire::om::MultipartUploadInfo| MultipartUpload {
@@ -328,19 +327,5 @@ impl Gateway {
             uploads: Some(found.uploads_list.iter().map(upload).collect()),
             ..Default::default()
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tag_of_a_whole_key_is_the_digest_of_its_parts_digests() {
-        // As Amazon makes it of two parts that both are "a".
-        let part = hex(&Md5::checksum(b"a"));
-        let twice = [Md5::checksum(b"a"), Md5::checksum(b"a")].concat();
-        let wanted = format!("{}-2", hex(&Md5::checksum(&twice)));
-        assert_eq!(whole(&[(1, part.clone()), (2, part)]), wanted);
     }
 }

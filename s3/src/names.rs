@@ -12,6 +12,15 @@ use crate::error::{answer, refuse};
 /// The longest key, in bytes, as Amazon has it.
 const MAX_KEY: usize = 1024;
 
+/// What the names of what snapshots hold begin with.
+pub(crate) const SNAPSHOTS: &str = ".snapshot/";
+
+/// Whether the key is a snapshot itself, and nothing that it holds.
+pub(crate) fn is_snapshot(key: &str) -> bool {
+    let name = key.strip_prefix(SNAPSHOTS);
+    name.is_some_and(|name| !name.trim_end_matches('/').contains('/'))
+}
+
 /// Takes any bucket name: whether a bucket has it is for the OM to say, which names the rule that a bad one breaks.
 pub(crate) struct AnyName;
 

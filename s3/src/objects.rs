@@ -9,6 +9,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use crate::attributes::{headers, tags_of_header};
 use crate::body::{self, Promised};
 use crate::conditions;
+use crate::documents;
 use crate::error::{answer, is_xml, refuse};
 use crate::gateway::{Answer, Gateway};
 use crate::names;
@@ -114,6 +115,7 @@ impl Gateway {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> Answer<DeleteObjectsOutput> {
+        documents::verify(&request)?;
         let input = &request.input;
         let owner = input.expected_bucket_owner.as_ref();
         let objects = self.objects_of(&request, &input.bucket, owner).await?;
@@ -137,10 +139,10 @@ impl Gateway {
         let one = |item: &ObjectIdentifier| {
             let (key, etag) = (item.key.clone(), item.e_tag.as_ref());
             let etag = etag.map(|etag| etag.value().to_owned());
-            let versioned = refuse_versions(item.version_id.as_ref());
+            let refused = refuse_versions(item.version_id.as_ref()).and(refuse_conditions(item));
             let objects = &objects;
             async move {
-                versioned.map_err(|error| (key.clone(), error))?;
+                refused.map_err(|error| (key.clone(), error))?;
                 let deleted = self.delete(objects, (&input.bucket, &key), etag).await;
                 deleted.map(|()| key.clone()).map_err(|error| (key, error))
             }
@@ -171,6 +173,17 @@ impl Gateway {
             errors: Some(errors),
             ..Default::default()
         }))
+    }
+}
+
+/// Deletions depend on ETags only.
+fn refuse_conditions(item: &ObjectIdentifier) -> S3Result<()> {
+    match (item.size, &item.last_modified_time) {
+        (None, None) => Ok(()),
+        _ => Err(s3_error!(
+            NotImplemented,
+            "a condition on size or time is not implemented"
+        )),
     }
 }
 

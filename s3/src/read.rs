@@ -1,28 +1,46 @@
 //! Keys: read, whole or in part, and described.
+//!
+//! `s3s` verifies the signature of such a request and hands it over as it came. Taken apart by `s3s`, a range or a
+//! condition that makes no sense would be an error, a list of ETags one, too, and HEAD would tell of no range.
 
 use std::ops::Range as Bytes;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ozone_client::FileReader;
+use ozone_client::objects::KeyName;
+use ozone_client::proto::InodeKind;
 use ozone_client::wire::om::KeyInfo;
-use ozone_common::request;
-use s3s::dto::*;
+use ozone_client::{ClientError, Objects};
+use s3s::dto::Range;
+use s3s::route::S3Route;
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use crate::attributes::{Headers, from_pairs};
+use crate::asked::Asked;
+use crate::attributes::{Headers, from_pairs, http_date};
 use crate::buckets::timestamp;
 use crate::conditions::{Conditions, State};
+use crate::content::content;
 use crate::error::answer;
-use crate::gateway::{Answer, Gateway};
-use crate::names;
-use crate::objects::refuse_versions;
+use crate::front::{key_of, parameters};
+use crate::gateway::Gateway;
+use crate::{names, told, understood};
 
-/// Bytes that are read at a time.
-const PIECE: u64 = 1 << 20;
-/// Pieces that wait for the client at most.
-const WAITING: usize = 2;
+/// The ETag of no bytes, which a directory has.
+const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+/// Where all keys are, as S3 names it.
+const STANDARD: HeaderValue = HeaderValue::from_static("STANDARD");
+/// Parameters that ask for something else than the key.
+const OTHERS: [&str; 7] = [
+    "acl",
+    "attributes",
+    "legal-hold",
+    "retention",
+    "tagging",
+    "torrent",
+    "uploadId",
+];
 
 /// What a key is, as S3 tells of it.
 pub(crate) struct Key {
@@ -30,18 +48,26 @@ pub(crate) struct Key {
     pub(crate) etag: String,
 }
 
+/// Whether the name of a key has a slash at its end: that of a directory, and in an object store any name that was
+/// given so. Other things than files and directories are no keys.
+fn has_slash(info: &KeyInfo) -> Option<bool> {
+    let inode = info.inode.as_ref()?;
+    match inode.row.as_ref()?.kind() {
+        InodeKind::Directory => Some(true),
+        InodeKind::File => Some(inode.r#ref.as_ref()?.name.ends_with(b"/")),
+        _ => None,
+    }
+}
+
 impl Key {
     /// Refuses what is no key: a directory by the name of a file, and the other way round.
     pub(crate) fn new(info: KeyInfo, asked: &str) -> S3Result<Self> {
-        let directory = info.key_name.ends_with('/');
-        let listed = directory || info.is_file();
-        if directory != asked.ends_with('/') || !listed {
-            return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+        if has_slash(&info) != Some(asked.ends_with('/')) {
+            return Err(no_such_key());
         }
-        // A directory has the ETag of no bytes.
         let etag = info.etag.clone();
         Ok(Self {
-            etag: etag.unwrap_or_else(|| "d41d8cd98f00b204e9800998ecf8427e".to_owned()),
+            etag: etag.unwrap_or_else(|| EMPTY.to_owned()),
             info,
         })
     }
@@ -73,179 +99,124 @@ impl Key {
     /// Which bytes a range means.
     fn range(&self, asked: Option<&Range>) -> S3Result<Option<Bytes<u64>>> {
         let Some(asked) = asked else { return Ok(None) };
-        let range = asked.check(self.size());
-        let range =
-            range.map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?;
-        Ok(Some(range))
+        // Of no bytes there are no last ones, either.
+        match asked.check(self.size()) {
+            Ok(range) if !range.is_empty() => Ok(Some(range)),
+            _ => Err(s3_error!(
+                InvalidRange,
+                "The requested range is not satisfiable"
+            )),
+        }
+    }
+
+    /// The head of an answer with these bytes.
+    fn told(&self, (range, modified): (Option<&Bytes<u64>>, String)) -> S3Result<HeaderMap> {
+        let mut headers = told::stored(self.headers())?;
+        let size = self.size();
+        let length = range.map_or(size, |range| range.end - range.start);
+        let mut set = |name, value| told::add(&mut headers, name, value);
+        set(ACCEPT_RANGES, "bytes".to_owned())?;
+        set(CONTENT_LENGTH, length.to_string())?;
+        set(ETAG, format!("\"{}\"", self.etag))?;
+        set(LAST_MODIFIED, modified)?;
+        if let Some(range) = range {
+            let last = range.end - 1;
+            set(
+                CONTENT_RANGE,
+                format!("bytes {}-{last}/{size}", range.start),
+            )?;
+        }
+        if !self.info.tags.is_empty() {
+            let name = HeaderName::from_static("x-amz-tagging-count");
+            set(name, self.info.tags.len().to_string())?;
+        }
+        Ok(headers)
     }
 }
 
-/// Takes the conditions of a read out of an input.
-macro_rules! conditions {
-    ($input:expr) => {
-        Conditions {
-            if_match: $input.if_match.as_ref(),
-            if_none_match: $input.if_none_match.as_ref(),
-            if_modified_since: $input.if_modified_since.as_ref(),
-            if_unmodified_since: $input.if_unmodified_since.as_ref(),
-        }
-    };
+fn no_such_key() -> S3Error {
+    s3_error!(NoSuchKey, "The specified key does not exist.")
 }
 
-fn length(bytes: u64) -> Option<i64> {
-    i64::try_from(bytes).ok()
+/// Takes GET and HEAD of keys.
+pub(crate) struct Reads(pub(crate) Gateway);
+
+#[async_trait::async_trait]
+impl S3Route for Reads {
+    fn is_match(&self, method: &Method, uri: &Uri, _: &HeaderMap, _: &mut Extensions) -> bool {
+        let query = parameters(uri.query().unwrap_or_default());
+        let other = || {
+            query
+                .iter()
+                .any(|(name, _)| OTHERS.contains(&name.as_str()))
+        };
+        let reads = *method == Method::HEAD || (*method == Method::GET && !other());
+        reads && key_of(uri.path()).is_some()
+    }
+
+    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let operation = match request.method == Method::HEAD {
+            true => "HeadObject",
+            false => "GetObject",
+        };
+        understood::check(operation, &request.uri)?;
+        self.0.object_read(&request).await
+    }
 }
 
-fn content_range(range: Option<&Bytes<u64>>, size: u64) -> Option<String> {
-    range.map(|range| format!("bytes {}-{}/{size}", range.start, range.end - 1))
-}
-
-fn refuse_parts(part: Option<i32>) -> S3Result<()> {
-    match part {
-        None => Ok(()),
-        Some(_) => Err(s3_error!(
-            NotImplemented,
-            "reading a part by its number is not implemented"
-        )),
+/// A key and what reads it. A snapshot itself is described as the directory that it is.
+async fn find(
+    objects: &Objects,
+    name: KeyName<'_>,
+    head: bool,
+) -> Result<(KeyInfo, Option<FileReader>), ClientError> {
+    match head || names::is_snapshot(name.key) {
+        true => Ok((objects.head_object(name).await?, None)),
+        false => objects.read_object(name).await,
     }
 }
 
 impl Gateway {
-    pub(crate) async fn object_get(
-        &self,
-        request: S3Request<GetObjectInput>,
-    ) -> Answer<GetObjectOutput> {
-        let input = &request.input;
-        refuse_versions(input.version_id.as_ref())?;
-        refuse_parts(input.part_number)?;
-        let owner = input.expected_bucket_owner.as_ref();
-        let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
-        let (info, reader) = objects.read_object(name).await.map_err(answer)?;
-        let key = Key::new(info, &input.key)?;
-        check(&conditions!(input), &key)?;
-        let range = key.range(input.range.as_ref())?;
-        let wanted = range.clone().unwrap_or(0..key.size());
-        let tags = i32::try_from(key.info.tags.len()).ok();
-        let headers = key.headers();
-        let output = GetObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            content_length: length(wanted.end - wanted.start),
-            content_range: content_range(range.as_ref(), key.size()),
-            content_type: headers.content_type.or_else(default_type),
-            cache_control: headers.cache_control,
-            content_disposition: headers.content_disposition,
-            content_encoding: headers.content_encoding,
-            content_language: headers.content_language,
-            expires: headers.expires,
-            metadata: headers.metadata,
-            tag_count: tags.filter(|count| *count > 0),
-            e_tag: Some(ETag::Strong(key.etag.clone())),
-            last_modified: Some(timestamp(key.info.modification_time)),
-            body: Some(content(reader, wanted).await?),
-            ..Default::default()
-        };
-        Ok(S3Response::new(output))
-    }
-
-    pub(crate) async fn object_head(
-        &self,
-        request: S3Request<HeadObjectInput>,
-    ) -> Answer<HeadObjectOutput> {
-        let input = &request.input;
-        refuse_versions(input.version_id.as_ref())?;
-        refuse_parts(input.part_number)?;
-        let owner = input.expected_bucket_owner.as_ref();
-        let objects = self.objects_of(&request, &input.bucket, owner).await?;
-        let name = names::key(&objects, &self.volume, &input.bucket, &input.key).await?;
-        let info = objects.head_object(name).await.map_err(answer)?;
-        let key = Key::new(info, &input.key)?;
-        check(&conditions!(input), &key)?;
-        let range = key.range(input.range.as_ref())?;
-        let wanted = range.clone().unwrap_or(0..key.size());
-        let headers = key.headers();
-        let mut response = S3Response::new(HeadObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            content_length: length(wanted.end - wanted.start),
-            content_range: content_range(range.as_ref(), key.size()),
-            content_type: headers.content_type.or_else(default_type),
-            cache_control: headers.cache_control,
-            content_disposition: headers.content_disposition,
-            content_encoding: headers.content_encoding,
-            content_language: headers.content_language,
-            expires: headers.expires,
-            metadata: headers.metadata,
-            e_tag: Some(ETag::Strong(key.etag.clone())),
-            last_modified: Some(timestamp(key.info.modification_time)),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-            ..Default::default()
-        });
-        if range.is_some() {
-            response.status = Some(http::StatusCode::PARTIAL_CONTENT);
+    async fn object_read(&self, request: &S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let asked = Asked::new(request)?;
+        let owner = asked.owner.as_ref();
+        let objects = self.objects_of(request, &asked.bucket, owner).await?;
+        let name = names::key(&objects, &self.volume, &asked.bucket, &asked.key).await?;
+        let found = find(&objects, name, asked.head).await;
+        let (info, reader) = found.map_err(answer)?;
+        let key = Key::new(info, &asked.key)?;
+        check(&asked.conditions, &key)?;
+        let modified = http_date(&timestamp(key.info.modification_time))?;
+        let range = key.range(asked.range(&key.etag, &modified))?;
+        let mut headers = key.told((range.as_ref(), modified))?;
+        headers.extend(asked.replaced);
+        if asked.head {
+            headers.insert("x-amz-storage-class", STANDARD);
         }
+        let status = match range.is_some() {
+            true => StatusCode::PARTIAL_CONTENT,
+            false => StatusCode::OK,
+        };
+        let body = match asked.head {
+            true => Body::empty(),
+            false => content(reader, range.unwrap_or(0..key.size())).await?,
+        };
+        let mut response = S3Response::with_status(body, status);
+        response.headers = headers;
         Ok(response)
     }
 }
 
-/// The type of a key of which nobody has said another.
-fn default_type() -> Option<String> {
-    Some("binary/octet-stream".to_owned())
-}
-
 /// Conditions of a read; who has the key already is told which it is.
-fn check(conditions: &Conditions<'_>, key: &Key) -> S3Result<()> {
+fn check(conditions: &Conditions, key: &Key) -> S3Result<()> {
     conditions
         .check(&key.state())
         .map_err(|mut error: S3Error| {
-            let mut headers = http::HeaderMap::new();
+            let mut headers = HeaderMap::new();
             if let Ok(etag) = format!("\"{}\"", key.etag).parse() {
-                headers.insert(http::header::ETAG, etag);
+                headers.insert(ETAG, etag);
             }
             error.set_headers(headers);
             error
         })
-}
-
-/// The bytes of a range. Few are read before the answer begins, so that what cannot be read is an error and no
-/// broken answer; of many a few pieces at a time are in memory.
-async fn content(reader: Option<FileReader>, range: Bytes<u64>) -> S3Result<StreamingBlob> {
-    let Some(reader) = reader.filter(|_| !range.is_empty()) else {
-        return Ok(StreamingBlob::from(Body::empty()));
-    };
-    let first = piece(&reader, &range).await?;
-    let read = first.len() as u64;
-    if read == range.end - range.start {
-        return Ok(StreamingBlob::from(Body::from(first)));
-    }
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let rest = range.start + read..range.end;
-    tokio::spawn(request::carry(async move {
-        let mut data = Ok(first);
-        let mut rest = rest;
-        loop {
-            let failed = data.is_err();
-            let sent = sender.send(data.map_err(std::io::Error::other)).await;
-            // A client that is gone needs no more.
-            if sent.is_err() || failed || rest.is_empty() {
-                return;
-            }
-            data = piece(&reader, &rest).await;
-            rest.start += data.as_ref().map_or(0, |data| data.len() as u64);
-        }
-    }));
-    Ok(StreamingBlob::wrap(ReceiverStream::new(receiver)))
-}
-
-async fn piece(reader: &FileReader, range: &Bytes<u64>) -> S3Result<bytes::Bytes> {
-    let length = PIECE.min(range.end - range.start);
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let data = reader.read(range.start, length).await.map_err(answer)?;
-    match data.is_empty() {
-        // It was cut while it was read.
-        true => Err(s3_error!(
-            InternalError,
-            "the key changed while it was read"
-        )),
-        false => Ok(data),
-    }
 }

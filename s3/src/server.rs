@@ -24,10 +24,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Users;
 use crate::chunks;
+use crate::documents;
+use crate::error::explain;
 use crate::front;
 use crate::gateway::Gateway;
 use crate::names::AnyName;
+use crate::read::Reads;
 use crate::region;
+use crate::understood::Understood;
 
 /// Which key says where to listen.
 const ADDRESS: &str = "ozone.s3g.http-address";
@@ -126,8 +130,10 @@ fn service(client: Client, (volume, layout): (String, BucketLayoutProto)) -> S3S
         volume,
         layout,
     };
-    let mut builder = S3ServiceBuilder::new(gateway);
+    let mut builder = S3ServiceBuilder::new(gateway.clone());
     builder.set_auth(users);
+    builder.set_access(Understood);
+    builder.set_route(Reads(gateway));
     builder.set_validation(AnyName);
     builder.build()
 }
@@ -201,13 +207,15 @@ async fn answer(
     let started = Instant::now();
     let (method, target) = (request.method().clone(), request.uri().path().to_owned());
     let work = async {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let expects = parts.headers.contains_key(http::header::EXPECT);
-        let answer = match (region::refuse(&parts), front::inspect(&parts)) {
+        let refusal = front::inspect(&parts).and_then(|()| front::take_in(&mut parts));
+        let answer = match (region::refuse(&parts), refusal) {
             (Some(refused), _) => Ok(refused),
             (None, Ok(())) => {
                 let body = chunks::bounded(&parts.headers, body);
+                let body = documents::watch(&mut parts, body);
                 let request = Request::from_parts(parts, body);
                 service.call(request).await.map_err(text)
             }
@@ -221,6 +229,7 @@ async fn answer(
             *broken.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
             broken
         });
+        explain(&mut answer);
         // What is left of the body of a refused request may never come: a client that was not told to go on keeps
         // it. And one that waits to be told so before it sends nothing takes the next answer for this one (boto3).
         if (has_body && !answer.status().is_success()) || (expects && !has_body) {

@@ -4,6 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response};
 
 use crate::attributes::tags_of_set;
+use crate::documents;
 use crate::error::answer;
 use crate::gateway::{Answer, Gateway};
 use crate::names;
@@ -15,6 +16,7 @@ impl Gateway {
         &self,
         request: S3Request<PutObjectTaggingInput>,
     ) -> Answer<PutObjectTaggingOutput> {
+        documents::verify(&request)?;
         let input = &request.input;
         refuse_versions(input.version_id.as_ref())?;
         let owner = input.expected_bucket_owner.as_ref();

@@ -1,6 +1,6 @@
 //! DeleteKey: a key, or a directory (with `recursive`, whatever it holds, at the cost of one row).
 
-use ozone_proto::namespace::DirRef;
+use ozone_proto::namespace::{DirRef, InodeKind};
 use ozone_proto::om::{DeleteKeyRequest, DeleteKeyResponse, Status};
 
 use super::unlink::take_directory;
@@ -46,7 +46,8 @@ pub fn apply(request: &DeleteKeyRequest, apply: &mut Apply<'_>) -> Result<Delete
     Ok(DeleteKeyResponse::default())
 }
 
-/// A key as S3 deletes it: no directory by the name of a file, nor the other way round.
+/// A key as S3 deletes it: no directory by the name of a file, nor the other way round, and nothing that S3 does not
+/// show.
 fn as_object(
     request: &DeleteKeyRequest,
     apply: &mut Apply<'_>,
@@ -54,7 +55,8 @@ fn as_object(
 ) -> Result<DeleteKeyResponse> {
     let args = &request.key_args;
     let directory = namespace::is_dir(&found.row);
-    if directory != layout::of(root).is_directory_name(&args.key_name) {
+    let listed = directory || namespace::kind(&found.row) == InodeKind::File;
+    if !listed || directory != layout::of(root).is_directory_name(&args.key_name) {
         return Err(key_path::not_found(&args.key_name));
     }
     etag::check_conditions(args, Some(&found.row))?;
