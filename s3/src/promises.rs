@@ -32,20 +32,21 @@ const CHECKSUM: &str = "x-amz-checksum-";
 
 /// Refuses a request that asks for what there is not. Links have such headers among their parameters.
 pub(crate) fn refuse_unkept(request: &Parts) -> S3Result<()> {
-    let query = parameters(request.uri.query().unwrap_or_default());
-    let query = query.into_iter();
-    let query = query.map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let headers = request.headers.iter().map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        (name.as_str().to_owned(), value)
-    });
-    for (name, value) in headers.chain(query) {
-        if let Some(what) = absent(&name, &value) {
-            let message = format!("{what} is not implemented: {name}");
-            return Err(refuse(S3ErrorCode::NotImplemented, message));
-        }
+    for (name, value) in &request.headers {
+        refuse_absent(name.as_str(), &String::from_utf8_lossy(value.as_bytes()))?;
+    }
+    for (name, value) in parameters(request.uri.query().unwrap_or_default()) {
+        refuse_absent(&name.to_ascii_lowercase(), &value)?;
     }
     Ok(())
+}
+
+fn refuse_absent(name: &str, value: &str) -> S3Result<()> {
+    let Some(what) = absent(name, value) else {
+        return Ok(());
+    };
+    let message = format!("{what} is not implemented: {name}");
+    Err(refuse(S3ErrorCode::NotImplemented, message))
 }
 
 /// What a header asks for, if there is no such thing.

@@ -277,13 +277,23 @@ impl S3 {
         (path, query): (&str, &[(&str, &str)]),
         body: &[u8],
     ) -> Answer {
+        self.ask_for((method, path, query), &[], body)
+    }
+
+    /// Signs and sends a request with a query and headers.
+    pub fn ask_for(
+        &self,
+        (method, path, query): (&'static str, &str, &[(&str, &str)]),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut request = Request {
             method,
             path: path.to_owned(),
             query: query.iter().map(pair).collect(),
+            headers: headers.iter().map(pair).collect(),
             body: body.to_vec(),
-            ..Request::default()
         };
         self.sign(&mut request);
         self.send(&request)

@@ -10,7 +10,7 @@ use super::options::{ANY, Format};
 use super::run::Run;
 use super::system::{Source, System};
 
-const CAT: Format = Format::new(&["ignoreCrc"], (1, ANY));
+pub(super) const CAT: Format = Format::new(&["ignoreCrc"], (1, ANY));
 const HEAD: Format = Format::new(&[], (1, 1));
 const TAIL: Format = Format {
     flags: &["f"],

@@ -5,12 +5,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::error::{FsError, Result};
 use super::item::Item;
-use super::options::{ANY, Format};
 use super::run::Run;
-use super::show::{print, read};
+use super::show::{CAT, print, read};
 use super::system::Source;
 
-const TEXT: Format = Format::new(&["ignoreCrc"], (1, ANY));
 /// Bytes that are read at a time of what is decompressed.
 const BUFFER: usize = 1 << 16;
 /// How files begin that Hadoop's tools turn into text.
@@ -20,7 +18,7 @@ const AVRO: &[u8] = b"Obj";
 
 /// Prints files as text.
 pub(super) async fn text(run: &mut Run<'_>, words: Vec<String>) -> Result<()> {
-    let given = TEXT.parse(words)?;
+    let given = CAT.parse(words)?;
     let work = async |run: &mut Run<'_>, item: Item| {
         item.check_no_directory()?;
         let source = decoded(read(&item, 0).await?, &item).await?;

@@ -46,20 +46,11 @@ impl Store {
     /// Signs and sends a request with a query and headers.
     pub(crate) fn ask(
         &self,
-        (method, path, query): (&'static str, &str, Pairs<'_>),
+        target: (&'static str, &str, Pairs<'_>),
         headers: Pairs<'_>,
         body: &[u8],
     ) -> Answer {
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut request = Request {
-            method,
-            path: path.to_owned(),
-            query: query.iter().map(pair).collect(),
-            headers: headers.iter().map(pair).collect(),
-            body: body.to_vec(),
-        };
-        self.s3.sign(&mut request);
-        self.s3.send(&request)
+        self.s3.ask_for(target, headers, body)
     }
 
     #[track_caller]
