@@ -8,6 +8,7 @@
 
 mod direct;
 mod faulty;
+mod large_pages;
 mod real;
 mod replace;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use direct::{Direct, aligned_copy};
 pub use faulty::{Cut, FaultyDisk};
 pub use real::RealDisk;
 pub use replace::{TMP_SUFFIX, create_dir_durably, replace_file};
@@ -120,6 +122,11 @@ pub trait DiskFile: Send + Sync + Debug {
     /// hardly be read soon.
     fn write_past_cache(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(buf, offset)
+    }
+
+    /// Brings bytes that will be read into memory, where that helps.
+    fn populate(&self, _offset: u64, _length: u64) -> io::Result<()> {
+        Ok(())
     }
 
     /// Fills `buf` from `offset`, or fails with `UnexpectedEof`.

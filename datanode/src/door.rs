@@ -1,7 +1,7 @@
 //! The door for clients of the same machine: files of blocks are lent to them, over a unix socket.
 //!
-//! What a client has been lent it holds until it gives it back or its connection ends. Everything can be read by
-//! the other door as well.
+//! What a client has been lent to read it holds until it gives it back or its connection ends. Everything can be
+//! read and written by the other door as well.
 
 use std::io;
 use std::sync::Arc;
@@ -118,6 +118,7 @@ impl Client {
                 self.give_back(block);
                 Ok(None)
             }
+            Some(Body::LendToWrite(_)) => Ok(self.lend_to_write(&request).await.map(Some)?),
             None => Err(OpError::malformed("the request asks for nothing").into()),
         }
     }
@@ -144,6 +145,17 @@ impl Client {
         self.lent.push((container, local));
         metrics::counter!("datanode_blocks_lent_total").increment(1);
         Ok(file)
+    }
+
+    async fn lend_to_write(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {
+        let (container, local) = (request.container, request.local);
+        let token = Some(&*request.token);
+        // How far it may write is asked for each chunk.
+        self.node
+            .tokens
+            .check_block(token, container, local, Access::Write(0))?;
+        let found = self.node.containers.get(container)?;
+        on_container(&found, Lane::Write, move |c| c.lend_to_write(local)).await
     }
 
     async fn detach(&mut self, (container, local): (i64, i64)) -> OpResult<()> {

@@ -18,6 +18,9 @@ use crate::vfs::dirty::{DirtyMap, Piece};
 
 /// Contiguous bytes that are worth sending before a flush asks for it.
 const RUN: usize = 1 << 20;
+/// The same so far behind the beginning of a file, where programs write long streams: fewer tasks are woken.
+const LONG_RUN: usize = 4 << 20;
+const LONG_FROM: u64 = 32 << 20;
 
 /// See the module.
 #[derive(Default)]
@@ -127,7 +130,8 @@ impl Pending {
         let replaced = self.dirty.insert(offset, data);
         (self.mtime_ns, self.written_ns) = (wall_ns, wall_ns);
         self.since.get_or_insert(now);
-        let pump = !self.pumping && self.dirty.run_at(offset, RUN) >= RUN;
+        let run = if offset < LONG_FROM { RUN } else { LONG_RUN };
+        let pump = !self.pumping && self.dirty.run_at(offset, run) >= run;
         self.pumping |= pump;
         Written {
             replaced,

@@ -369,21 +369,20 @@ impl Filesystem for Fuse {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let write = Write {
             handle: fh.0,
             offset,
-            data: Bytes::copy_from_slice(data),
-            kill_privileges,
+            length: data.len(),
+            kill_privileges: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
         };
-        match self.vfs.try_write(&write) {
-            Ok(true) => return reply.written(size),
-            Ok(false) => {}
+        match self.vfs.room_for(write) {
+            Ok(Some(room)) => return self.vfs.take_in(room, data, || reply.written(size)),
+            Ok(None) => {}
             Err(error) => return reply::refuse("write", reply, &error),
         }
-        let (vfs, who) = (self.vfs.clone(), who(req));
-        let work = async move { vfs.write(&who, &write).await };
+        let (vfs, who, data) = (self.vfs.clone(), who(req), Bytes::copy_from_slice(data));
+        let work = async move { vfs.write(&who, write, data).await };
         self.run("write", reply, work, move |reply, ()| reply.written(size));
     }
 

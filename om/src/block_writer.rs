@@ -170,6 +170,7 @@ impl Block<'_> {
             container_auto_create: Some(true),
             sync: Some(true),
             incremental: Some(true),
+            in_place: None,
         };
         (Type::PutBlock, Body::PutBlock(body))
     }

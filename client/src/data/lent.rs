@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_millis(10);
 pub(super) struct Doors(DashMap<String, Arc<Door>>);
 
 #[derive(Debug)]
-struct Door {
+pub(super) struct Door {
     uuid: String,
     client: Mutex<Option<LocalClient>>,
 }
@@ -63,13 +63,14 @@ pub enum Lending {
 }
 
 /// What a datanode said.
-enum Said {
+#[derive(Debug)]
+pub(super) enum Said {
     Done(Option<File>),
     Refused { why: String, once_read: bool },
 }
 
 impl Doors {
-    fn get(&self, uuid: &str) -> Arc<Door> {
+    pub(super) fn get(&self, uuid: &str) -> Arc<Door> {
         let door = self.0.entry(uuid.to_owned()).or_insert_with(|| {
             Arc::new(Door {
                 uuid: uuid.to_owned(),
@@ -87,7 +88,7 @@ impl Door {
     }
 
     /// The same, but not while another request takes its time.
-    fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
+    pub(super) fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
         match self.client.try_lock_for(IDLE) {
             Some(mut slot) => ask(&mut slot, &self.uuid, request, patience),
             None => Ok(Said::Refused {
@@ -315,7 +316,7 @@ impl Drop for LentFile {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;

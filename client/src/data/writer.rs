@@ -159,7 +159,14 @@ impl FileWriter {
     async fn advance(&mut self, all: bool) -> Result<()> {
         self.take_ready()?;
         while let Some(length) = self.queue.front().map(|chunk| chunk.data.len()) {
+            if self.blocks.back().is_some_and(OpenBlock::is_ending) {
+                self.wait().await?;
+                continue;
+            }
             self.need_block(length).await?;
+            if let Some(block) = self.blocks.back_mut() {
+                block.prepare().await;
+            }
             if let (Some(block), Some(chunk)) = (self.blocks.back_mut(), self.queue.pop_front()) {
                 block.send(chunk);
             }

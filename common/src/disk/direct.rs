@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -20,15 +21,28 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A copy in memory from which it can be written past the cache as it is.
+pub fn aligned_copy(data: &[u8]) -> Bytes {
+    let mut copy: Vec<u8> = Vec::with_capacity(data.len() + ALIGNED);
+    let start = copy.as_ptr().align_offset(ALIGNED);
+    copy.resize(start, 0);
+    copy.extend_from_slice(data);
+    Bytes::from(copy).slice(start..)
+}
+
 /// The second descriptor of a file, opened when it is needed; none where the filesystem knows no such writes.
 #[derive(Debug, Default)]
-pub(super) struct Direct(OnceLock<Option<File>>);
+pub struct Direct(OnceLock<Option<File>>);
 
 impl Direct {
-    /// Writes all of `buf` at `offset`; false if it has to be written in another way.
-    pub(super) fn write(&self, file: &File, buf: &[u8], offset: u64) -> io::Result<bool> {
-        let whole = offset.is_multiple_of(ALIGNED as u64) && buf.len().is_multiple_of(ALIGNED);
-        if !whole {
+    /// Whether so many bytes at `offset` can be written past the cache, where the filesystem can do that.
+    pub fn fits(offset: u64, length: usize) -> bool {
+        offset.is_multiple_of(ALIGNED as u64) && length.is_multiple_of(ALIGNED)
+    }
+
+    /// Writes all of `buf` at `offset` of `file`, always the same one; false if it has to be written in another way.
+    pub fn write(&self, file: &File, buf: &[u8], offset: u64) -> io::Result<bool> {
+        if !Self::fits(offset, buf.len()) {
             return Ok(false);
         }
         let Some(direct) = self.0.get_or_init(|| open(file).ok()) else {

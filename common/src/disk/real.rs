@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::direct::Direct;
-use super::{DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
+use super::{large_pages, DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
 
 /// The filesystem of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +57,14 @@ impl DiskFile for RealFile {
         match self.direct.write(&self.file, buf, offset)? {
             true => Ok(()),
             false => self.write_at(buf, offset),
+        }
+    }
+
+    fn populate(&self, offset: u64, length: u64) -> io::Result<()> {
+        let length = length.min(self.len()?.saturating_sub(offset));
+        match usize::try_from(length).map_err(io::Error::other)? {
+            0 => Ok(()),
+            length => large_pages::populate(&self.file, offset, length),
         }
     }
 

@@ -60,6 +60,38 @@ pub enum Held {
 impl Container {
     /// Writes a chunk whose data was verified. Calls for one block are made in order.
     pub fn write_chunk(&self, local: i64, chunk: &Chunk, data: &[u8]) -> OpResult<()> {
+        self.stage(local, chunk, |block| block.write(chunk, data))
+    }
+
+    /// Takes in the chunks of a block that its client has put into the file, of those that a commit names. Gives
+    /// their bytes.
+    pub fn take_in_placed(&self, local: i64, chunks: &[Chunk]) -> OpResult<u64> {
+        let committed = self.block(local)?.map_or(0, |row| row.size);
+        let mut bytes = 0;
+        for chunk in chunks.iter().filter(|chunk| chunk.end() > committed) {
+            self.stage(local, chunk, |block| {
+                if block.placed(chunk)? {
+                    bytes += u64::from(chunk.len);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    /// The file of a block that is being written, for a client that puts the next chunks into it by itself.
+    pub fn lend_to_write(&self, local: i64) -> OpResult<Arc<dyn DiskFile>> {
+        self.check_writable()?;
+        let lent = self.open_for_write(local)?.lend_to_write();
+        lent.map_err(|error| self.io_failed("cut a block in", &error))
+    }
+
+    fn stage(
+        &self,
+        local: i64,
+        chunk: &Chunk,
+        put: impl FnOnce(&OpenBlock) -> Result<(), WriteFailure>,
+    ) -> OpResult<()> {
         self.check_writable()?;
         self.volume.check_room(u64::from(chunk.len))?;
         if let Some(from) = self.missing.lock().get(&local) {
@@ -70,7 +102,7 @@ impl Container {
             return Err(OpError::new(Code::ChunkFileInconsistency, text));
         }
         let block = self.open_for_write(local)?;
-        block.write(chunk, data).map_err(|failure| match failure {
+        put(&block).map_err(|failure| match failure {
             WriteFailure::Io(error) => self.io_failed("write to block in", &error),
             WriteFailure::Misplaced(why) => OpError::new(
                 Code::ChunkFileInconsistency,

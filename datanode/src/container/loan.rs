@@ -16,6 +16,7 @@ use ozone_proto::hdds::datanode::Result as Code;
 use parking_lot::{Condvar, Mutex};
 
 use super::Container;
+use super::stream::Stream;
 use crate::coverage::Coverage;
 use crate::error::{OpError, OpResult};
 
@@ -66,12 +67,11 @@ pub(super) struct Loans {
     last_read: Mutex<Option<LastRead>>,
 }
 
-/// The file of the block that was read last stays open: read on through the same descriptor, it is known to the
-/// kernel to be read from front to back, and comes into memory in large pages.
+/// The file of the block that was read last stays open: how far it was read is known for the next read.
 #[derive(Debug)]
 struct LastRead {
     local: i64,
-    file: Arc<dyn DiskFile>,
+    stream: Arc<Stream>,
     used: bool,
 }
 
@@ -113,15 +113,15 @@ struct Reading(Arc<Period>);
 /// A file of a block while it is read.
 #[derive(Debug)]
 pub(super) struct Stored {
-    file: Arc<dyn DiskFile>,
+    stream: Arc<Stream>,
     _reading: Reading,
 }
 
 impl std::ops::Deref for Stored {
-    type Target = dyn DiskFile;
+    type Target = Stream;
 
     fn deref(&self) -> &Self::Target {
-        &*self.file
+        &self.stream
     }
 }
 
@@ -220,13 +220,16 @@ impl Container {
         if last.as_ref().is_none_or(|last| last.local != local) {
             let file = self.layout.open_block(local);
             let file = file.map_err(|error| self.io_failed("open block in", &error))?;
-            let used = true;
-            *last = file.map(|file| LastRead { local, file, used });
+            *last = file.map(|file| LastRead {
+                local,
+                stream: Arc::new(Stream::new(file)),
+                used: true,
+            });
         }
         Ok(last.as_mut().map(|last| {
             last.used = true;
             Stored {
-                file: last.file.clone(),
+                stream: last.stream.clone(),
                 _reading: reading,
             }
         }))

@@ -16,6 +16,7 @@ mod open_block;
 mod read;
 mod repair;
 mod set;
+mod stream;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

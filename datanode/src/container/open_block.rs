@@ -44,6 +44,17 @@ struct Tail {
     synced: u64,
     /// The file's name is durable.
     named: bool,
+    /// A client may write behind `end`: nothing there was cut off since it was lent the file.
+    lent: bool,
+}
+
+impl Tail {
+    /// The block ends with this chunk now.
+    fn stage(&mut self, chunk: &Chunk) {
+        self.staged.retain(|offset, _| *offset < chunk.offset);
+        self.staged.insert(chunk.offset, chunk.clone());
+        self.end = chunk.end();
+    }
 }
 
 /// A block that is being written.
@@ -64,6 +75,7 @@ impl OpenBlock {
             staged: BTreeMap::new(),
             synced: 0,
             named: false,
+            lent: false,
         };
         Ok(Self {
             file,
@@ -114,22 +126,65 @@ impl OpenBlock {
         if there == data.len() {
             return Ok(());
         }
-        if tail.stale {
-            self.file.set_len(tail.end)?;
-            tail.stale = false;
-        }
+        self.cut_stale(&mut tail)?;
         let rest = &data[there..];
         let written = match tail.end < PAST_CACHE_FROM {
             true => self.file.write_at(rest, tail.end),
             false => self.file.write_past_cache(rest, tail.end),
         };
         if let Err(error) = written {
+            tail.lent = false;
             tail.stale = self.file.set_len(tail.end).is_err();
             return Err(error.into());
         }
-        tail.staged.retain(|offset, _| *offset < chunk.offset);
-        tail.staged.insert(chunk.offset, chunk.clone());
-        tail.end = chunk.end();
+        tail.stage(chunk);
+        Ok(())
+    }
+
+    /// The file, for a client that puts the next chunks into it by itself.
+    pub(super) fn lend_to_write(&self) -> io::Result<Arc<dyn DiskFile>> {
+        let mut tail = self.tail.lock();
+        self.cut_stale(&mut tail)?;
+        tail.lent = true;
+        Ok(self.file.clone())
+    }
+
+    /// Takes in the next chunk, which the client has put into the file; false if it was written here. What is in it
+    /// was not verified: a client that lies harms its own block, and readers verify.
+    pub(super) fn placed(&self, chunk: &Chunk) -> Result<bool, WriteFailure> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut tail = self.tail.lock();
+        if tail.staged.get(&chunk.offset) == Some(chunk) {
+            return Ok(false);
+        }
+        let misplaced = |text: String| Err(WriteFailure::Misplaced(text));
+        if !tail.lent {
+            return misplaced("its file is not lent to be written to any more".to_owned());
+        }
+        if chunk.offset != tail.end {
+            let text = format!(
+                "chunk in place begins at {}, the block ends at {}",
+                chunk.offset, tail.end
+            );
+            return misplaced(text);
+        }
+        let length = self.file.len()?;
+        if length < chunk.end() {
+            let text = format!(
+                "chunk in place ends at {}, the file at {length}",
+                chunk.end()
+            );
+            return misplaced(text);
+        }
+        tail.stage(chunk);
+        Ok(true)
+    }
+
+    fn cut_stale(&self, tail: &mut Tail) -> io::Result<()> {
+        if tail.stale {
+            self.file.set_len(tail.end)?;
+            tail.stale = false;
+        }
         Ok(())
     }
 

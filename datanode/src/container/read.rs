@@ -180,7 +180,9 @@ impl ReadPlan {
         let offset = run.chunk.offset + run.first as u64 * window;
         let end = (run.chunk.offset + run.end as u64 * window).min(run.chunk.end());
         let mut data = vec![0; usize::try_from(end - offset).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut data, offset).map_err(|error| {
+        file.bring_in(offset, end);
+        let read = file.file().read_exact_at(&mut data, offset);
+        read.map_err(|error| {
             let text = format!("bytes {offset} to {end} of the block cannot be read: {error}");
             OpError::new(Code::UnableToFindChunk, text)
         })?;
@@ -202,12 +204,12 @@ impl Container {
     /// checksums.
     pub fn raw_bytes(&self, local: i64, offset: u64, len: u64) -> OpResult<Vec<u8>> {
         self.volume.check_alive()?;
-        let Some(file) = self.open_stored(local)? else {
+        let Some(stored) = self.open_stored(local)? else {
             let text = format!("block {}/{local} has no file", self.id);
             return Err(OpError::new(Code::NoSuchBlock, text));
         };
         let mut data = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        let read = file.read_exact_at(&mut data, offset);
+        let read = stored.file().read_exact_at(&mut data, offset);
         read.map_err(|error| self.io_failed("read block in", &error))?;
         Ok(data)
     }

@@ -68,7 +68,7 @@ impl Container {
     /// served, and fetched anew. False when it is damaged.
     pub fn check_chunk(&self, local: i64, chunk: &Chunk) -> OpResult<bool> {
         let why = match self.open_stored(local)? {
-            Some(file) => match self.verify_stored(&*file, chunk)? {
+            Some(file) => match self.verify_stored(file.file(), chunk)? {
                 Ok(()) => {
                     // The first chunk of a block that is never lent ends before.
                     if chunk.end() >= LEND_FROM {

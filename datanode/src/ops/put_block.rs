@@ -8,6 +8,8 @@ use ozone_proto::hdds::datanode::{
 use super::{Call, committed_length};
 use crate::chunk::Chunk;
 use crate::error::OpResult;
+use crate::io::Lane;
+use crate::node::on_container;
 use crate::pipeline::Proposal;
 use crate::sequence::Turn;
 use crate::tokens::Access;
@@ -43,6 +45,9 @@ pub(super) async fn commit(
         .map(Chunk::from_info)
         .collect::<OpResult<_>>()?;
     let end = chunks.last().map_or(0, Chunk::end);
+    if request.in_place == Some(true) {
+        take_in(call, block.local_id, chunks.clone()).await?;
+    }
     let proposal = Proposal {
         pipeline: call.pipeline.clone(),
         container: call.container,
@@ -60,4 +65,16 @@ pub(super) async fn commit(
         done.length,
         done.bcsid,
     ))
+}
+
+/// Takes in the chunks that the client has put into the file.
+async fn take_in(call: &Call, local: i64, chunks: Vec<Chunk>) -> OpResult<()> {
+    let container = call.node.containers.get(call.container)?;
+    let taken = on_container(&container, Lane::Write, move |container| {
+        container.take_in_placed(local, &chunks)
+    });
+    let bytes = taken.await?;
+    metrics::counter!("datanode_write_bytes_total").increment(bytes);
+    metrics::counter!("datanode_placed_bytes_total").increment(bytes);
+    Ok(())
 }

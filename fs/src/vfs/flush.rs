@@ -294,7 +294,7 @@ impl Vfs {
             }
         }
         // What is in flight stays in memory until it is committed.
-        if failed || data.pending.lock().in_flight_bytes() >= self.budget.limit() / 4 {
+        if failed || data.pending.lock().in_flight_bytes() >= self.budget.limit() / 2 {
             self.write_out_locked(inode, data, slot).await;
         }
     }

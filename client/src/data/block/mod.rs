@@ -6,6 +6,7 @@
 //! given back to be written elsewhere.
 
 mod requests;
+mod short_circuit;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::gather::Chunk;
 use super::node::Pending;
 use super::place::Place;
 use crate::{ClientError, Result};
+use short_circuit::{Placing, ShortCircuit};
 
 /// Bytes stored but not proven after which a `PutBlock` is sent without being asked for.
 const PUT_EVERY: usize = 16 << 20;
@@ -43,6 +45,7 @@ pub(super) struct OpenBlock {
     full: bool,
     /// Not all members store what is written.
     degraded: bool,
+    short_circuit: ShortCircuit,
 }
 
 #[derive(Debug)]
@@ -50,10 +53,13 @@ struct Sent {
     chunk: Chunk,
     offset: u64,
     state: State,
+    /// Not sent: put into the file of the block.
+    in_place: bool,
 }
 
 #[derive(Debug)]
 enum State {
+    Placing(Placing),
     Sending(Pending),
     Stored,
 }
@@ -98,6 +104,7 @@ pub(super) struct Proven {
 
 enum Reply {
     Chunk(usize, Result<Response>),
+    Placed(usize, Result<()>),
     Put(Result<Response>),
     Retry,
 }
@@ -120,6 +127,7 @@ impl OpenBlock {
             put: None,
             full: false,
             degraded,
+            short_circuit: ShortCircuit::new(&place),
             env,
             place,
         }
@@ -153,15 +161,34 @@ impl OpenBlock {
         std::mem::take(&mut self.degraded)
     }
 
+    /// Whether a chunk has to wait for what is outstanding: the datanode may be about to close the file that it
+    /// would be asked for.
+    pub(super) fn is_ending(&self) -> bool {
+        self.put.is_some() && self.short_circuit.is_due(self.length)
+    }
+
+    /// To be called before the next chunk is sent. May be dropped and called again.
+    pub(super) async fn prepare(&mut self) {
+        self.short_circuit
+            .prepare(&self.env, &self.place, self.length)
+            .await;
+    }
+
     /// Sends the next chunk.
     pub(super) fn send(&mut self, chunk: Chunk) {
         let offset = self.length;
         self.length += chunk.data.len() as u64;
-        let state = State::Sending(self.start_chunk(&chunk, offset));
+        let file = self.short_circuit.file();
+        let in_place = file.is_some();
+        let state = match file {
+            Some(file) => State::Placing(file.place(chunk.data.clone(), offset)),
+            None => State::Sending(self.start_chunk(&chunk, offset)),
+        };
         self.unproven.push_back(Sent {
             chunk,
             offset,
             state,
+            in_place,
         });
     }
 
@@ -180,6 +207,9 @@ impl OpenBlock {
         if chunks == 0 || !(complete || bytes >= PUT_EVERY.min(self.env.config.write_window / 2)) {
             return;
         }
+        if complete {
+            self.short_circuit.end();
+        }
         self.put = Some(Put {
             state: PutState::Asking(self.start_put(chunks, complete)),
             chunks,
@@ -195,7 +225,7 @@ impl OpenBlock {
             || self
                 .unproven
                 .iter()
-                .any(|s| matches!(s.state, State::Sending(_)))
+                .any(|s| !matches!(s.state, State::Stored))
     }
 
     /// Waits for the next answer and takes it in. May be dropped and called again.
@@ -203,6 +233,15 @@ impl OpenBlock {
         match self.reply().await {
             Reply::Chunk(index, Ok(answer)) => self.chunk_stored(index, &answer),
             Reply::Chunk(_, Err(error)) => self.chunk_failed(error),
+            Reply::Placed(index, Ok(())) => {
+                self.unproven[index].state = State::Stored;
+                Progress::Stored
+            }
+            Reply::Placed(_, Err(error)) => {
+                tracing::warn!(block = self.place.name(), %error, "a chunk was not put in its place");
+                self.send_placed();
+                Progress::Stored
+            }
             Reply::Put(Ok(answer)) => self.put_answered(&answer),
             Reply::Put(Err(error)) => self.put_failed(error),
             Reply::Retry => self.put_again(),
@@ -231,8 +270,15 @@ impl OpenBlock {
             };
         }
         for (index, sent) in self.unproven.iter_mut().enumerate() {
-            if let State::Sending(pending) = &mut sent.state {
-                return Reply::Chunk(index, pending.next_good().await);
+            match &mut sent.state {
+                State::Placing(placing) => {
+                    let patience = self.env.config.write_timeout;
+                    return Reply::Placed(index, placed(placing, patience).await);
+                }
+                State::Sending(pending) => {
+                    return Reply::Chunk(index, pending.next_good().await);
+                }
+                State::Stored => {}
             }
         }
         std::future::pending().await
@@ -281,6 +327,23 @@ impl OpenBlock {
         Progress::Stored
     }
 
+    /// Sends the datanode everything from the first chunk on that is in place, as if nothing was. Whether there
+    /// was one.
+    fn send_placed(&mut self) -> bool {
+        self.short_circuit = ShortCircuit::Never;
+        let Some(first) = self.unproven.iter().position(|sent| sent.in_place) else {
+            return false;
+        };
+        self.put = None;
+        for index in first..self.unproven.len() {
+            let sent = &self.unproven[index];
+            let pending = self.start_chunk(&sent.chunk, sent.offset);
+            let sent = &mut self.unproven[index];
+            (sent.state, sent.in_place) = (State::Sending(pending), false);
+        }
+        true
+    }
+
     fn put_answered(&mut self, answer: &Response) -> Progress {
         if answer.result() == Code::PipelineNotLeader {
             return self.follow(answer.leader_uuid.as_deref());
@@ -307,6 +370,11 @@ impl OpenBlock {
     }
 
     fn put_failed(&mut self, error: ClientError) -> Progress {
+        // The datanode may just have opened the file anew.
+        if matches!(error, ClientError::Datanode { .. }) && self.send_placed() {
+            tracing::debug!(block = self.place.name(), %error, "chunks in place were refused");
+            return Progress::Stored;
+        }
         if !self.replace(self.leader, &error) {
             return Progress::Lost(error);
         }
@@ -397,5 +465,15 @@ impl OpenBlock {
 
     fn protocol(&self, what: &str) -> ClientError {
         ClientError::protocol(self.what(), what)
+    }
+}
+
+/// Waits until a chunk is in its place. May be dropped and called again.
+async fn placed(placing: &mut Placing, patience: Duration) -> Result<()> {
+    let failed = |reason: String| ClientError::unavailable("the disk of this machine", reason);
+    match tokio::time::timeout(patience, placing).await {
+        Ok(Ok(done)) => done.map_err(|error| failed(error.to_string())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("no answer within {patience:?}"))),
     }
 }

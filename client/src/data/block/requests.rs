@@ -13,6 +13,7 @@ use crate::data::node::{Lane, Pending};
 use crate::data::place::Place;
 
 impl OpenBlock {
+    /// Has the datanodes store a chunk.
     pub(super) fn start_chunk(&self, chunk: &Chunk, offset: u64) -> Pending {
         let live = |index: &usize| *index != self.writer && !self.dead[*index];
         let forward = (0..self.place.members.len()).filter(live);
@@ -43,6 +44,7 @@ impl OpenBlock {
         let data = BlockData {
             block_id: self.place.id(0),
             chunks: put
+                .clone()
                 .map(|sent| self.chunk_info(&sent.chunk, sent.offset))
                 .collect(),
             size: Some(end as i64),
@@ -54,6 +56,7 @@ impl OpenBlock {
             container_auto_create: Some(true),
             sync: Some(true),
             incremental: Some(true),
+            in_place: put.clone().any(|sent| sent.in_place).then_some(true),
         };
         self.start(
             self.leader,

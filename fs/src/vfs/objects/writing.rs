@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use nix::libc;
@@ -226,7 +227,7 @@ impl Vfs {
         Ok((upload, digest))
     }
 
-    pub(crate) async fn object_write(self: &Arc<Self>, write: &Write) -> Result<()> {
+    pub(crate) async fn object_write(self: &Arc<Self>, write: Write, data: Bytes) -> Result<()> {
         let handle = self.objects.handle(write.handle)?;
         let Handle::Writing(writing) = &*handle else {
             return Err(Errno::EBADF.into());
@@ -248,8 +249,8 @@ impl Vfs {
         if upload.size() != write.offset {
             return Err(Errno::EOPNOTSUPP.into());
         }
-        digest.update(&write.data);
-        if let Err(error) = upload.write(write.data.clone()).await {
+        digest.update(&data);
+        if let Err(error) = upload.write(data).await {
             let error = FsError::from(error);
             *state = State::Lost(error.clone());
             self.objects.end(writing);
