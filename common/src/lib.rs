@@ -6,6 +6,7 @@ pub mod caller;
 pub mod checksum;
 pub mod clock;
 pub mod config;
+pub mod coverage;
 pub mod disk;
 pub mod http;
 pub mod ids;

@@ -80,6 +80,7 @@ async fn write_block(client: &mut Client, local: i64, chunk: &[u8]) {
 
 async fn read_block(client: &mut Client, local: i64) {
     let read = ReadBlockRequestProto {
+        in_place: None,
         block_id: block_id(1, local),
         offset: 0,
         length: None,

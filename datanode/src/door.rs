@@ -118,6 +118,7 @@ impl Client {
                 self.give_back(block);
                 Ok(None)
             }
+            Some(Body::LendToRead(_)) => Ok(self.lend_to_read(&request).await.map(Some)?),
             Some(Body::LendToWrite(_)) => Ok(self.lend_to_write(&request).await.map(Some)?),
             None => Err(OpError::malformed("the request asks for nothing").into()),
         }
@@ -137,7 +138,7 @@ impl Client {
             local,
             length: lend.length,
             bcsid: lend.bcsid,
-            renewal: lend.renewal,
+            verified: lend.verified,
         };
         let work = move |container: &Container| Ok(container.lend(&wanted, id));
         let found = self.node.containers.get(container)?;
@@ -145,6 +146,16 @@ impl Client {
         self.lent.push((container, local));
         metrics::counter!("datanode_blocks_lent_total").increment(1);
         Ok(file)
+    }
+
+    async fn lend_to_read(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {
+        let (container, local) = (request.container, request.local);
+        let token = Some(&*request.token);
+        self.node
+            .tokens
+            .check_block(token, container, local, Access::Read)?;
+        let found = self.node.containers.get(container)?;
+        on_container(&found, Lane::Read, move |c| c.lend_to_read(local)).await
     }
 
     async fn lend_to_write(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {

@@ -10,7 +10,6 @@
 
 pub mod chunk;
 pub mod container;
-mod coverage;
 mod door;
 mod error;
 mod heartbeat;

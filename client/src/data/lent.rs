@@ -1,7 +1,7 @@
 //! Files of blocks on this machine, lent by their datanode: whoever reads them needs neither the datanode nor
 //! this client, and checks nothing.
 //!
-//! A datanode lends what it has verified as a whole. When the file's content changes, its reader can have the
+//! A datanode lends what it or this client has verified as a whole. When the file's content changes, its reader can have the
 //! block moved elsewhere and keeps the file, to change it as the content does ([`LentFile::detach`]).
 
 use std::fs::{File, OpenOptions};
@@ -40,6 +40,8 @@ pub(super) struct Doors(DashMap<String, Arc<Door>>);
 pub(super) struct Door {
     uuid: String,
     client: Mutex<Option<LocalClient>>,
+    /// Another connection, for files that are handed over and forgotten: nothing is lost with it.
+    for_files: Mutex<Option<LocalClient>>,
 }
 
 /// A file that holds the content of another, as it was.
@@ -75,6 +77,7 @@ impl Doors {
             Arc::new(Door {
                 uuid: uuid.to_owned(),
                 client: Mutex::default(),
+                for_files: Mutex::default(),
             })
         });
         door.clone()
@@ -88,8 +91,26 @@ impl Door {
     }
 
     /// The same, but not while another request takes its time.
-    pub(super) fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
-        match self.client.try_lock_for(IDLE) {
+    fn ask_if_idle(&self, request: &LocalRequest, patience: Duration) -> io::Result<Said> {
+        self.ask_through(&self.client, request, patience)
+    }
+
+    /// Asks for a file of which the datanode remembers nothing. Not while another is asked for.
+    pub(super) fn ask_for_file(
+        &self,
+        request: &LocalRequest,
+        patience: Duration,
+    ) -> io::Result<Said> {
+        self.ask_through(&self.for_files, request, patience)
+    }
+
+    fn ask_through(
+        &self,
+        connection: &Mutex<Option<LocalClient>>,
+        request: &LocalRequest,
+        patience: Duration,
+    ) -> io::Result<Said> {
+        match connection.try_lock_for(IDLE) {
             Some(mut slot) => ask(&mut slot, &self.uuid, request, patience),
             None => Ok(Said::Refused {
                 why: "the datanode is busy".to_owned(),
@@ -142,7 +163,7 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Lending {
         let lend = Lend {
             length: range.length,
             bcsid: range.bcsid,
-            renewal: false,
+            verified: env.verified.has_all(&member.uuid, range),
         };
         let request = LocalRequest {
             container: place.container as i64,
@@ -240,7 +261,7 @@ impl LentFile {
         let failed = |error: io::Error| ClientError::unavailable(self.what(), error.to_string());
         let mut request = self.request.clone();
         if let Some(Body::Lend(lend)) = &mut request.body {
-            lend.renewal = true;
+            lend.verified = true;
         }
         let file = match self.door.ask(&request, LEND).map_err(failed)? {
             Said::Done(Some(file)) => file,

@@ -11,10 +11,12 @@ mod gather;
 mod lent;
 mod node;
 mod overlay;
+mod own_replica;
 mod place;
 mod pool;
 mod reader;
 mod replica;
+mod verified;
 mod writer;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::session::Session;
 use avoid::Avoid;
 use lent::Doors;
 use node::Datanodes;
+use verified::Verified;
 
 pub use lent::{LENT_FROM, Lending, LentFile};
 pub use reader::FileReader;
@@ -41,14 +44,20 @@ pub(crate) use pool::{BlockPool, PoolKey};
 /// Bytes that all readers of a client together fetch ahead, in KiB.
 const READ_AHEAD_KIB: usize = 256 << 10;
 
+/// Files of blocks on this machine that all readers of a client together have open.
+const OPEN_FILES: usize = 128;
+
 /// What all readers and writers of a client share.
 #[derive(Debug)]
 pub(crate) struct DataEnv {
     config: ClientConfig,
     nodes: Datanodes,
     doors: Doors,
+    verified: Verified,
     avoid: Avoid,
     ahead_budget: Arc<Semaphore>,
+    /// Files of blocks that may be open to read from.
+    files: Arc<Semaphore>,
 }
 
 /// Access to block data. Cheap to clone.
@@ -63,6 +72,8 @@ impl Data {
         let env = DataEnv {
             nodes: Datanodes::new(channels),
             doors: Doors::default(),
+            verified: Verified::default(),
+            files: Arc::new(Semaphore::new(OPEN_FILES)),
             avoid: Avoid::new(config.avoid_failed_for),
             ahead_budget: Arc::new(Semaphore::new(READ_AHEAD_KIB)),
             config,

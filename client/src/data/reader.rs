@@ -15,6 +15,7 @@ use super::DataEnv;
 use super::ahead::{self, Ahead, Part};
 use super::extent_map::{BlockRange, ExtentMap, Piece};
 use super::gather::join;
+use super::own_replica::OwnReplica;
 use super::replica;
 use crate::namespace::{Namespace, place_of};
 use crate::{ClientError, Result};
@@ -43,6 +44,7 @@ struct Shared {
     namespace: Namespace,
     state: Mutex<State>,
     ahead: Mutex<Ahead>,
+    own: OwnReplica,
     /// Held by who asks for the map, so that reads at the same time do not all ask.
     asking: tokio::sync::Mutex<()>,
 }
@@ -111,6 +113,7 @@ impl FileReader {
             namespace,
             state: Mutex::new(state),
             ahead: Mutex::new(ahead),
+            own: OwnReplica::default(),
             asking: tokio::sync::Mutex::default(),
         };
         Self {
@@ -231,7 +234,7 @@ impl Shared {
         match piece {
             Piece::Hole(length) => Ok(zeros(length)),
             Piece::Inline(data) => Ok(vec![data]),
-            Piece::Block(range) => replica::fetch(&self.env, &range).await,
+            Piece::Block(range) => replica::fetch(&self.env, &self.own, &range).await,
         }
     }
 
@@ -315,6 +318,7 @@ impl Shared {
         state.map = ExtentMap::default();
         state.generation += 1;
         self.ahead.lock().clear();
+        self.own.close();
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Replicas are asked one after the other as each fails, and the next one early when the first is
 //! slow. What comes back is checked against the checksums made when it was written; a replica whose
-//! bytes do not match counts as failed.
+//! bytes do not match counts as failed. A replica on this machine is read from its file; its datanode tells the
+//! checksums.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -18,26 +21,48 @@ use ozone_proto::hdds::datanode::{
 use super::DataEnv;
 use super::extent_map::BlockRange;
 use super::node::{Lane, Pending};
+use super::own_replica::{BlockFile, OwnReplica};
 use super::place::Member;
 use crate::{ClientError, Result};
 
 /// Bytes in one message of an answer.
 const MESSAGE_BYTES: u32 = 1 << 20;
 
+/// Longest piece that is read in place.
+const MOST_IN_PLACE: usize = 16 << 20;
+
 /// Why one replica could not serve.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
     /// Its bytes are not those that were written.
+    #[error("{0}")]
     Corrupt(String),
     /// It refused or was not reached.
+    #[error("{0}")]
     Error(ClientError),
 }
 
 /// The bytes of `range`, all of them, in pieces.
-pub(super) async fn fetch(env: &DataEnv, range: &BlockRange) -> Result<Vec<Bytes>> {
-    let order = order(env, range);
-    let mut waiting = order.iter();
+pub(super) async fn fetch(
+    env: &Arc<DataEnv>,
+    own: &OwnReplica,
+    range: &BlockRange,
+) -> Result<Vec<Bytes>> {
+    let file = own.file(env, range).await;
+    let mut order = order(env, range);
+    if let Some(file) = &file {
+        // The nearest one first, unless it failed just now.
+        order.sort_by_key(|member| (env.avoid.has_datanode(&member.uuid), !file.is_of(member)));
+    }
+    let file = file.as_ref();
+    let ask = |member| async move {
+        let file = file.filter(|file| file.is_of(member));
+        let answer = ask(env, range, member, file.map(|file| (file, own))).await;
+        (member, answer)
+    };
+    let mut waiting = order.iter().copied();
     let mut running = FuturesUnordered::new();
-    running.extend(waiting.next().map(|member| ask(env, range, member)));
+    running.extend(waiting.next().map(&ask));
     let mut failures = Vec::new();
     loop {
         let more = waiting.len() > 0;
@@ -45,6 +70,7 @@ pub(super) async fn fetch(env: &DataEnv, range: &BlockRange) -> Result<Vec<Bytes
             Some((member, answer)) = running.next() => match answer {
                 Ok(data) => {
                     env.avoid.datanode_works(&member.uuid);
+                    env.verified.note(&member.uuid, range);
                     return Ok(data);
                 }
                 Err(failure) => {
@@ -55,7 +81,7 @@ pub(super) async fn fetch(env: &DataEnv, range: &BlockRange) -> Result<Vec<Bytes
             () = tokio::time::sleep(env.config.hedge_after), if more => {}
             else => return Err(all_failed(range, failures)),
         }
-        running.extend(waiting.next().map(|member| ask(env, range, member)));
+        running.extend(waiting.next().map(&ask));
     }
 }
 
@@ -68,13 +94,31 @@ pub(super) fn order<'a>(env: &DataEnv, range: &'a BlockRange) -> Vec<&'a Member>
     order
 }
 
-async fn ask<'a>(
+/// Asks one replica, which may be one of this machine.
+async fn ask(
     env: &DataEnv,
     range: &BlockRange,
-    member: &'a Member,
-) -> (&'a Member, Result<Vec<Bytes>, Failure>) {
+    member: &Member,
+    file: Option<(&Arc<BlockFile>, &OwnReplica)>,
+) -> Result<Vec<Bytes>, Failure> {
+    if let Some((file, own)) = file {
+        let pending = start(env, range, member, true);
+        match collect(pending, (env, range), Some(file)).await {
+            Ok(data) => return Ok(data),
+            // If it is damaged, its datanode finds out now.
+            Err(failure) => {
+                tracing::debug!(block = range.place.name(), %failure, "not read in place");
+                own.give_up(range);
+            }
+        }
+    }
+    collect(start(env, range, member, false), (env, range), None).await
+}
+
+fn start(env: &DataEnv, range: &BlockRange, member: &Member, in_place: bool) -> Pending {
     let place = &range.place;
     let body = ReadBlockRequestProto {
+        in_place: in_place.then_some(true),
         block_id: place.id(range.bcsid),
         offset: range.offset,
         length: Some(range.length),
@@ -88,23 +132,34 @@ async fn ask<'a>(
         body: Some(Body::ReadBlock(body)),
         ..Default::default()
     };
-    let pending = env
-        .nodes
-        .start(member, Lane::Read, request, env.config.read_timeout);
-    (member, collect(pending, range).await)
+    env.nodes
+        .start(member, Lane::Read, request, env.config.read_timeout)
 }
 
-/// Takes in the messages of one answer until they cover the range.
-async fn collect(mut pending: Pending, range: &BlockRange) -> Result<Vec<Bytes>, Failure> {
+/// Takes in the messages of one answer until they cover the range. Pieces without data are in the file.
+async fn collect(
+    mut pending: Pending,
+    (env, range): (&DataEnv, &BlockRange),
+    file: Option<&Arc<BlockFile>>,
+) -> Result<Vec<Bytes>, Failure> {
     let end = range.offset + range.length;
     let mut at = range.offset;
     let mut data = Vec::new();
     while at < end {
         let answer = pending.next_good().await.map_err(Failure::Error)?;
-        let Some(Answer::ReadBlock(part)) = answer.body else {
+        let Some(Answer::ReadBlock(mut part)) = answer.body else {
             return Err(broken(&pending, "no answer to ReadBlock"));
         };
-        verify(&part)?;
+        match (file, part.length_in_place) {
+            (Some(file), Some(length)) => {
+                let read = read_in_place(file, part, length);
+                let patience = env.config.read_timeout;
+                part = tokio::time::timeout(patience, read)
+                    .await
+                    .map_err(|_| broken(&pending, "its disk does not answer"))??;
+            }
+            _ => verify(&part)?,
+        }
         let last = part.last();
         let bytes = useful(&part, at, end).ok_or_else(|| broken(&pending, "a gap in the data"))?;
         at += bytes.len() as u64;
@@ -119,6 +174,28 @@ async fn collect(mut pending: Pending, range: &BlockRange) -> Result<Vec<Bytes>,
         }
     }
     Ok(data)
+}
+
+/// Reads what a message tells of, and verifies it.
+async fn read_in_place(
+    file: &Arc<BlockFile>,
+    mut part: ReadBlockResponseProto,
+    length: u64,
+) -> Result<ReadBlockResponseProto, Failure> {
+    let file = file.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let length = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(MOST_IN_PLACE);
+        let read = file.read(part.offset, length);
+        part.data = read.map_err(|error| Failure::Corrupt(error.to_string()))?;
+        verify(&part)?;
+        Ok(part)
+    });
+    let failed = |panic: tokio::task::JoinError| {
+        Failure::Error(ClientError::unavailable("this client", panic.to_string()))
+    };
+    read.await.map_err(failed)?
 }
 
 /// The part of a message that is within `at..end` of the block; none if it begins after `at`.
@@ -168,6 +245,7 @@ fn note(env: &DataEnv, range: &BlockRange, member: &Member, failure: &Failure) {
     match failure {
         Failure::Corrupt(reason) => {
             tracing::error!(block, node = %member.address, reason, "corrupt replica");
+            env.verified.doubt(&member.uuid, range);
         }
         Failure::Error(error) => {
             tracing::debug!(block, node = %member.address, %error, "replica not read");

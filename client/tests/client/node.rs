@@ -233,6 +233,7 @@ impl FakeNode {
             data[middle] ^= 1;
         }
         let answer = ReadBlockResponseProto {
+            length_in_place: None,
             checksum_data: info.checksum_data.clone(),
             offset: info.offset,
             data: data.into(),

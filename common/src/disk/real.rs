@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::direct::Direct;
-use super::{large_pages, DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode};
+use super::{DirEntry, Disk, DiskFile, DiskSpace, FileInfo, OpenMode, large_pages};
 
 /// The filesystem of the operating system.
 #[derive(Debug, Clone, Copy, Default)]

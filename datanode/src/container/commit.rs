@@ -13,6 +13,9 @@ use crate::chunk::Chunk;
 use crate::error::{OpError, OpResult};
 use crate::rows::{BlockRow, Change};
 
+/// Bytes that a client which was lent a file may be ahead of its commits, about.
+const AHEAD: u64 = 64 << 20;
+
 /// What makes bytes exist.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -82,8 +85,27 @@ impl Container {
     /// The file of a block that is being written, for a client that puts the next chunks into it by itself.
     pub fn lend_to_write(&self, local: i64) -> OpResult<Arc<dyn DiskFile>> {
         self.check_writable()?;
+        self.check_whole(local)?;
+        if self.loans.has_file(local) {
+            return Err(self.not_lent(local, "it is lent to somebody who reads it"));
+        }
+        // What it writes is not counted before it is committed.
+        self.volume.check_room(AHEAD)?;
         let lent = self.open_for_write(local)?.lend_to_write();
         lent.map_err(|error| self.io_failed("cut a block in", &error))
+    }
+
+    /// Refuses to write to a block of which committed bytes are not here.
+    fn check_whole(&self, local: i64) -> OpResult<()> {
+        let missing = self.missing.lock();
+        let Some(from) = missing.get(&local) else {
+            return Ok(());
+        };
+        let text = format!(
+            "block {}/{local}: bytes from {from} on are being fetched",
+            self.id
+        );
+        Err(OpError::new(Code::ChunkFileInconsistency, text))
     }
 
     fn stage(
@@ -94,13 +116,7 @@ impl Container {
     ) -> OpResult<()> {
         self.check_writable()?;
         self.volume.check_room(u64::from(chunk.len))?;
-        if let Some(from) = self.missing.lock().get(&local) {
-            let text = format!(
-                "block {}/{local}: bytes from {from} on are being fetched",
-                self.id
-            );
-            return Err(OpError::new(Code::ChunkFileInconsistency, text));
-        }
+        self.check_whole(local)?;
         let block = self.open_for_write(local)?;
         put(&block).map_err(|failure| match failure {
             WriteFailure::Io(error) => self.io_failed("write to block in", &error),
@@ -342,9 +358,13 @@ impl Container {
 
     /// Closes the files of blocks that were not used since the last call and await no commit.
     pub fn close_idle_blocks(&self) {
-        self.open
-            .lock()
-            .retain(|_, block| block.was_used() || block.has_staged());
+        self.open.lock().retain(|_, block| {
+            let stays = block.was_used() || block.has_staged();
+            if !stays {
+                block.cut_lent();
+            }
+            stays
+        });
         self.loans.close_idle_file();
     }
 

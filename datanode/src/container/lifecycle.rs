@@ -141,8 +141,10 @@ impl Container {
                 continue;
             }
             let done = match self.block(local)? {
-                Some(row) if block.end() > row.size => block.file().set_len(row.size),
-                Some(_) => Ok(()),
+                Some(row) => match block.file().len() {
+                    Ok(length) if length <= row.size => Ok(()),
+                    _ => block.file().set_len(row.size),
+                },
                 None => self.layout.remove_block(local).map(drop),
             };
             done.map_err(|error| self.io_failed("trim block in", &error))?;

@@ -1,7 +1,7 @@
 //! Lending the file of a block to a client of this machine, which reads it without asking.
 //!
-//! A block is lent when nobody writes to it and every byte of it was verified here since this process began:
-//! what is read from it is not. Before anything is written to a block that is lent, it moves to a copy of its file,
+//! A block is lent when nobody writes to it and every byte of it was verified here since this process began, or by the
+//! borrower: what is read from it is not. Before anything is written to a block that is lent, it moves to a copy of its file,
 //! verified and durable. So it does for a borrower whose file changes, and who takes the old file over; that is
 //! his when nobody else reads from it any more.
 
@@ -11,13 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ozone_common::coverage::Coverage;
 use ozone_common::disk::{Disk, DiskFile, OpenMode};
 use ozone_proto::hdds::datanode::Result as Code;
 use parking_lot::{Condvar, Mutex};
 
 use super::Container;
 use super::stream::Stream;
-use crate::coverage::Coverage;
 use crate::error::{OpError, OpResult};
 
 /// Smaller blocks are not lent.
@@ -36,8 +36,8 @@ pub struct Wanted {
     pub length: u64,
     /// Commit that it must have.
     pub bcsid: u64,
-    /// Whether it was lent before to the same borrower.
-    pub renewal: bool,
+    /// Whether the borrower has verified it, or it was lent to him before.
+    pub verified: bool,
 }
 
 /// Why a block is not lent.
@@ -257,7 +257,7 @@ impl Container {
             return Err(self.not_lent(local, "bytes of it are being fetched").into());
         }
         let verified = self.loans.verified.lock();
-        if !wanted.renewal && !verified.get(&local).is_some_and(|v| v.covers(row.size)) {
+        if !wanted.verified && !verified.get(&local).is_some_and(|v| v.covers(row.size)) {
             return Err(NotLent {
                 error: self.not_lent(local, "it was not read and verified as a whole yet"),
                 once_read: true,
@@ -381,7 +381,7 @@ impl Container {
             .map_err(|error| self.sync_failed(&error))
     }
 
-    fn not_lent(&self, local: i64, why: &str) -> OpError {
+    pub(super) fn not_lent(&self, local: i64, why: &str) -> OpError {
         let text = format!("block {}/{local} cannot be lent: {why}", self.id);
         OpError::new(Code::UnsupportedRequest, text)
     }

@@ -16,7 +16,7 @@ fn wanted() -> Wanted {
         local: 1,
         length: LEN as u64,
         bcsid: 1,
-        renewal: false,
+        verified: false,
     }
 }
 
@@ -35,6 +35,18 @@ fn bytes_of(lent: &dyn ozone_common::disk::DiskFile) -> Vec<u8> {
     std::io::Seek::rewind(&mut file).unwrap();
     file.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+#[test]
+fn what_the_borrower_has_verified_is_lent_to_him() {
+    let bed = Bed::real();
+    let (container, bytes) = with_block(&bed);
+    let verified = Wanted {
+        verified: true,
+        ..wanted()
+    };
+    let lent = container.lend(&verified, BORROWER).unwrap();
+    assert!(bytes_of(&*lent) == bytes);
 }
 
 #[test]

@@ -143,6 +143,7 @@ impl OpenBlock {
 
     /// The file, for a client that puts the next chunks into it by itself.
     pub(super) fn lend_to_write(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.used.store(true, Ordering::Relaxed);
         let mut tail = self.tail.lock();
         self.cut_stale(&mut tail)?;
         tail.lent = true;
@@ -178,6 +179,21 @@ impl OpenBlock {
         }
         tail.stage(chunk);
         Ok(true)
+    }
+
+    /// The client that was lent the file may be gone: what it put behind the end is cut off. It is lent no longer.
+    pub(super) fn cut_lent(&self) {
+        let mut tail = self.tail.lock();
+        if !std::mem::take(&mut tail.lent) {
+            return;
+        }
+        let cut = self.file.len().and_then(|length| match length > tail.end {
+            true => self.file.set_len(tail.end),
+            false => Ok(()),
+        });
+        if let Err(error) = cut {
+            tracing::debug!(%error, "bytes behind the end of a block stay until it is written to");
+        }
     }
 
     fn cut_stale(&self, tail: &mut Tail) -> io::Result<()> {
@@ -292,6 +308,44 @@ mod tests {
         write(&block, 0, b"abcdef").unwrap();
         assert!(block.is_staged(&chunk_of(0, b"abcdef")));
         assert_eq!(content(&block), b"abcdef");
+    }
+
+    #[test]
+    fn what_a_client_puts_in_place_is_taken_in_in_order() {
+        let (_dir, block) = block(&RealDisk, b"", 0);
+        write(&block, 0, b"abc").unwrap();
+        let put = |offset, data: &[u8]| block.placed(&chunk_of(offset, data));
+        assert!(put(3, b"def").is_err(), "it was not lent");
+        let lent = block.lend_to_write().unwrap();
+        lent.write_at(b"defghi", 3).unwrap();
+        assert!(put(6, b"ghi").is_err(), "there is one before it");
+        assert!(put(3, b"def").unwrap());
+        assert!(!put(3, b"def").unwrap(), "it was taken in before");
+        assert!(put(6, b"ghi").unwrap());
+        assert!(put(9, b"jkl").is_err(), "the file ends before it");
+        assert_eq!((block.end(), content(&block)), (9, b"abcdefghi".to_vec()));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_to_be_lent_anew() {
+        let disk = FaultyDisk::new(Arc::new(RealDisk));
+        let (_dir, block) = block(&*disk, b"", 0);
+        let lent = block.lend_to_write().unwrap();
+        disk.limit_room(Some(1));
+        assert!(write(&block, 0, b"abc").is_err());
+        disk.limit_room(None);
+        lent.write_at(b"abc", 0).unwrap();
+        assert!(block.placed(&chunk_of(0, b"abc")).is_err());
+        block.lend_to_write().unwrap();
+        lent.write_at(b"abc", 0).unwrap();
+        assert!(block.placed(&chunk_of(0, b"abc")).unwrap());
+    }
+
+    #[test]
+    fn a_file_is_lent_without_bytes_that_mean_nothing() {
+        let (_dir, block) = block(&RealDisk, b"goodJUNK-JUNK", 4);
+        block.lend_to_write().unwrap();
+        assert_eq!(content(&block), b"good");
     }
 
     #[test]

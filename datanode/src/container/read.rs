@@ -1,6 +1,9 @@
 //! Reading what is committed: nothing else exists.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use ozone_common::disk::DiskFile;
 use ozone_proto::hdds::datanode::{ChecksumData, Result as Code};
 
 use super::Container;
@@ -15,6 +18,15 @@ struct Run {
     chunk: Chunk,
     first: usize,
     end: usize,
+}
+
+impl Run {
+    /// Its bytes in the block.
+    fn range(&self) -> (u64, u64) {
+        let window = u64::from(self.chunk.window);
+        let at = |index: usize| self.chunk.offset + index as u64 * window;
+        (at(self.first), at(self.end).min(self.chunk.end()))
+    }
 }
 
 /// What must be read to answer for a range.
@@ -171,14 +183,30 @@ impl ReadPlan {
         self.runs.get(index).map(|run| &run.chunk)
     }
 
+    /// Brings one piece into memory, for a reader that has the file. Gives its length, and all of it but its bytes.
+    pub fn prepare(&self, index: usize) -> OpResult<(u64, Piece)> {
+        let (run, file) = self.piece(index)?;
+        let (offset, end) = run.range();
+        file.bring_in(offset, end);
+        let piece = Piece {
+            offset,
+            data: Bytes::new(),
+            checksums: run.chunk.checksums(run.first, run.end),
+        };
+        Ok((end - offset, piece))
+    }
+
+    fn piece(&self, index: usize) -> OpResult<(&Run, &Stored)> {
+        match (self.runs.get(index), &self.file) {
+            (Some(run), Some(file)) => Ok((run, file)),
+            _ => Err(OpError::internal(format!("read plan has no piece {index}"))),
+        }
+    }
+
     /// Reads one piece from the container that made the plan. What the disk has lost or changed is an error.
     pub fn read(&self, container: &Container, index: usize) -> OpResult<Piece> {
-        let (Some(run), Some(file)) = (self.runs.get(index), &self.file) else {
-            return Err(OpError::internal(format!("read plan has no piece {index}")));
-        };
-        let window = u64::from(run.chunk.window);
-        let offset = run.chunk.offset + run.first as u64 * window;
-        let end = (run.chunk.offset + run.end as u64 * window).min(run.chunk.end());
+        let (run, file) = self.piece(index)?;
+        let (offset, end) = run.range();
         let mut data = vec![0; usize::try_from(end - offset).unwrap_or(usize::MAX)];
         file.bring_in(offset, end);
         let read = file.file().read_exact_at(&mut data, offset);
@@ -200,6 +228,17 @@ impl ReadPlan {
 }
 
 impl Container {
+    /// The file of a committed block, for a reader that verifies what it reads.
+    pub fn lend_to_read(&self, local: i64) -> OpResult<Arc<dyn DiskFile>> {
+        self.readable_block(local, 0)?;
+        let opened = self.layout.open_block(local);
+        let file = opened.map_err(|error| self.io_failed("open block in", &error))?;
+        file.ok_or_else(|| {
+            let text = format!("block {}/{local} has no file", self.id);
+            OpError::new(Code::NoSuchBlock, text)
+        })
+    }
+
     /// Bytes of a block as the file has them, committed or not, for a member that knows their
     /// checksums.
     pub fn raw_bytes(&self, local: i64, offset: u64, len: u64) -> OpResult<Vec<u8>> {

@@ -5,6 +5,7 @@
 //! file again (it may be lent) would pay for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ozone_common::disk::DiskFile;
 use parking_lot::Mutex;
@@ -20,15 +21,17 @@ const NEAR: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Stream {
     file: Arc<dyn DiskFile>,
-    /// How far it was brought in.
-    reached: Mutex<u64>,
+    /// How far it was brought in. Changed by who holds `turn`.
+    reached: AtomicU64,
+    turn: Mutex<()>,
 }
 
 impl Stream {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
         Self {
             file,
-            reached: Mutex::new(0),
+            reached: AtomicU64::new(0),
+            turn: Mutex::new(()),
         }
     }
 
@@ -38,20 +41,29 @@ impl Stream {
 
     /// To be called before `[offset, end)` is read. Whoever needs what another brings in waits for it.
     pub(super) fn bring_in(&self, offset: u64, end: u64) {
-        let mut reached = self.reached.lock();
-        if offset.abs_diff(*reached) > NEAR {
-            *reached = offset - offset % STRETCH;
+        if self.is_in(offset, end) {
             return;
         }
-        while *reached < end {
+        let _turn = self.turn.lock();
+        let reached = self.reached.load(Ordering::Acquire);
+        if offset.abs_diff(reached) > NEAR {
+            let from = offset - offset % STRETCH;
+            self.reached.store(from, Ordering::Release);
+            return;
+        }
+        while !self.is_in(offset, end) {
+            let from = self.reached.load(Ordering::Acquire);
             let long = self.file.len().is_ok_and(|length| length >= LONG);
             // What cannot be brought in is read as ever, and fails there if it has to.
-            if !long || self.file.populate(*reached, STRETCH).is_err() {
-                *reached = end;
-                return;
-            }
-            *reached += STRETCH;
+            let brought = long && self.file.populate(from, STRETCH).is_ok();
+            let to = if brought { from + STRETCH } else { end };
+            self.reached.store(to, Ordering::Release);
         }
+    }
+
+    fn is_in(&self, offset: u64, end: u64) -> bool {
+        let reached = self.reached.load(Ordering::Acquire);
+        end <= reached && reached - offset <= NEAR
     }
 }
 
@@ -94,8 +106,8 @@ mod tests {
         for mib in reads {
             stream.bring_in(mib << 20, (mib + 1) << 20);
         }
-        let found = file.0.lock().iter().map(|offset| offset >> 20).collect();
-        found
+        let populated = file.0.lock();
+        populated.iter().map(|offset| offset >> 20).collect()
     }
 
     #[test]

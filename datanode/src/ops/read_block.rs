@@ -39,17 +39,18 @@ pub(super) async fn run(call: &Call, request: ReadBlockRequestProto) -> OpResult
         container,
         local,
         plan: Arc::new(plan),
+        in_place: request.in_place(),
     };
     let Some(last) = reader.plan.len().checked_sub(1) else {
         return Ok(empty(request.offset));
     };
     for index in 0..last {
-        let piece = reader.piece(index).await?;
-        if !call.send_part(answer(piece, false)).await {
+        let part = reader.answer(index, false).await?;
+        if !call.send_part(part).await {
             return Err(OpError::new(Code::IoException, "the reader is gone"));
         }
     }
-    Ok(answer(reader.piece(last).await?, true))
+    reader.answer(last, true).await
 }
 
 struct Reader<'a> {
@@ -57,9 +58,22 @@ struct Reader<'a> {
     container: Arc<Container>,
     local: i64,
     plan: Arc<ReadPlan>,
+    in_place: bool,
 }
 
 impl Reader<'_> {
+    /// A piece, or where it is.
+    async fn answer(&self, index: usize, last: bool) -> OpResult<Response> {
+        if !self.in_place {
+            return Ok(answer(self.piece(index).await?, last, None));
+        }
+        let plan = self.plan.clone();
+        let prepare = move |_: &Container| plan.prepare(index);
+        let (length, piece) = on_container(&self.container, Lane::Read, prepare).await?;
+        metrics::counter!("datanode_read_in_place_bytes_total").increment(length);
+        Ok(answer(piece, last, Some(length)))
+    }
+
     async fn piece(&self, index: usize) -> OpResult<Piece> {
         let plan = self.plan.clone();
         let read = on_container(&self.container, Lane::Read, move |container| {
@@ -90,12 +104,13 @@ impl Reader<'_> {
     }
 }
 
-fn answer(piece: Piece, last: bool) -> Response {
+fn answer(piece: Piece, last: bool, length_in_place: Option<u64>) -> Response {
     Response::ReadBlock(ReadBlockResponseProto {
         checksum_data: piece.checksums,
         offset: piece.offset,
         data: piece.data,
         last: Some(last),
+        length_in_place,
     })
 }
 
@@ -112,5 +127,6 @@ fn empty(offset: u64) -> Response {
             checksums,
         },
         true,
+        None,
     )
 }

@@ -236,6 +236,7 @@ impl Client {
         length: Option<u64>,
     ) -> Result<Vec<u8>, (Code, String)> {
         let read = ReadBlockRequestProto {
+            in_place: None,
             block_id: block_id(block.0, block.1),
             offset,
             length,

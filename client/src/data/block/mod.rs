@@ -161,10 +161,10 @@ impl OpenBlock {
         std::mem::take(&mut self.degraded)
     }
 
-    /// Whether a chunk has to wait for what is outstanding: the datanode may be about to close the file that it
-    /// would be asked for.
+    /// Whether a chunk has to wait for a commit with which the datanode closes the file: it is to be asked for anew.
     pub(super) fn is_ending(&self) -> bool {
-        self.put.is_some() && self.short_circuit.is_due(self.length)
+        let closing = self.put.as_ref().is_some_and(|put| put.eof);
+        closing && self.short_circuit.is_due(self.length)
     }
 
     /// To be called before the next chunk is sent. May be dropped and called again.
@@ -371,7 +371,11 @@ impl OpenBlock {
 
     fn put_failed(&mut self, error: ClientError) -> Progress {
         // The datanode may just have opened the file anew.
-        if matches!(error, ClientError::Datanode { .. }) && self.send_placed() {
+        let anew = |error: &ClientError| {
+            let code = Code::ChunkFileInconsistency;
+            matches!(error, ClientError::Datanode { result, .. } if *result == code)
+        };
+        if anew(&error) && self.send_placed() {
             tracing::debug!(block = self.place.name(), %error, "chunks in place were refused");
             return Progress::Stored;
         }

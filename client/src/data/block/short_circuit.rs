@@ -17,9 +17,9 @@ use ozone_proto::local::{LendToWrite, LocalRequest, local_request::Body};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::data::DataEnv;
 use crate::data::lent::{Door, Said, blocking};
 use crate::data::place::Place;
-use crate::data::DataEnv;
 use crate::{ClientError, Result};
 
 /// Blocks that are longer are written in place. Datanodes keep less in their page cache.
@@ -46,7 +46,7 @@ pub(super) enum ShortCircuit {
 pub(super) struct BlockFile {
     file: File,
     direct: Direct,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// A chunk on its way to its place.
@@ -94,9 +94,9 @@ impl ShortCircuit {
     }
 
     /// The file to put the next chunk into.
-    pub(super) fn file(&self) -> Option<Arc<BlockFile>> {
+    pub(super) fn file(&self) -> Option<&Arc<BlockFile>> {
         match self {
-            Self::InPlace(file) => Some(file.clone()),
+            Self::InPlace(file) => Some(file),
             _ => None,
         }
     }
@@ -113,11 +113,11 @@ impl BlockFile {
     fn lend(door: &Door, request: &LocalRequest) -> Result<Arc<Self>> {
         let what = || format!("file of block {}:{}", request.container, request.local);
         let failed = |reason: String| ClientError::unavailable(what(), reason);
-        match door.ask_if_idle(request, LEND) {
+        match door.ask_for_file(request, LEND) {
             Ok(Said::Done(Some(file))) => Ok(Arc::new(Self {
                 file,
                 direct: Direct::default(),
-                turns: Semaphore::new(AT_A_TIME),
+                turns: Arc::new(Semaphore::new(AT_A_TIME)),
             })),
             Ok(Said::Done(None)) => Err(failed("it did not arrive".to_owned())),
             Ok(Said::Refused { why, .. }) => Err(failed(why)),
@@ -125,14 +125,18 @@ impl BlockFile {
         }
     }
 
-    /// Puts a chunk in its place.
-    pub(super) fn place(self: Arc<Self>, data: Bytes, offset: u64) -> Placing {
+    /// Puts a chunk in its place, unless the file is given up before.
+    pub(super) fn place(self: &Arc<Self>, data: Bytes, offset: u64) -> Placing {
+        let (file, turns) = (Arc::downgrade(self), self.turns.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let _turn = self.turns.acquire().await.map_err(io::Error::other)?;
-            let file = self.clone();
-            let write = move || match file.direct.write(&file.file, &data, offset)? {
-                true => Ok(()),
-                false => file.file.write_all_at(&data, offset),
+            let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+            let write = move || {
+                let _turn = turn;
+                let file = file.upgrade().ok_or(io::ErrorKind::Interrupted)?;
+                match file.direct.write(&file.file, &data, offset)? {
+                    true => Ok(()),
+                    false => file.file.write_all_at(&data, offset),
+                }
             };
             tokio::task::spawn_blocking(write).await?
         }))

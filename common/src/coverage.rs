@@ -7,11 +7,11 @@ const MOST: usize = 64;
 
 /// A set of bytes: ranges in order, with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Coverage(Vec<Range<u64>>);
+pub struct Coverage(Vec<Range<u64>>);
 
 impl Coverage {
     /// Adds the bytes of `range`.
-    pub(crate) fn add(&mut self, range: Range<u64>) {
+    pub fn add(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -26,7 +26,7 @@ impl Coverage {
     }
 
     /// Whether all of the first `length` bytes are in it.
-    pub(crate) fn covers(&self, length: u64) -> bool {
+    pub fn covers(&self, length: u64) -> bool {
         let first = self.0.first();
         length == 0 || first.is_some_and(|known| known.start == 0 && known.end >= length)
     }
