@@ -42,6 +42,11 @@ pub fn is_short(body: &Body) -> bool {
     )
 }
 
+/// Whether the request does nothing but look at few rows: nothing is noted of who asks.
+pub fn is_look(body: &Body) -> bool {
+    is_short(body) && !matches!(body, Body::Open(_))
+}
+
 /// Answers a read.
 pub fn answer(body: &Body, rows: &impl Rows) -> Result<Answer> {
     let done = |reply: Result<Reply>| reply.map(|r| Answer::Done(Box::new(r)));
