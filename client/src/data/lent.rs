@@ -112,10 +112,7 @@ impl Door {
     ) -> io::Result<Said> {
         match connection.try_lock_for(IDLE) {
             Some(mut slot) => ask(&mut slot, &self.uuid, request, patience),
-            None => Ok(Said::Refused {
-                why: "the datanode is busy".to_owned(),
-                once_read: false,
-            }),
+            None => Err(io::ErrorKind::ResourceBusy.into()),
         }
     }
 }
@@ -337,7 +334,7 @@ impl Drop for LentFile {
     }
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
+async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -24,7 +24,7 @@ use super::place::{Member, Place};
 /// Shorter ranges are read over the network: to ask for a file costs more.
 const LEAST: u64 = 256 << 10;
 /// How long a datanode may take to open a file.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The blocks of which a reader remembers it, the last ones.
 const BLOCKS: usize = 4;
@@ -93,6 +93,11 @@ impl OwnReplica {
         self.remember(&range.place, Found::Nowhere);
     }
 
+    /// Its datanode does not answer.
+    pub(super) fn leave(&self, range: &BlockRange) {
+        self.remember(&range.place, Found::Later(Instant::now() + AGAIN));
+    }
+
     /// Closes the files.
     pub(super) fn close(&self) {
         self.known.lock().clear();
@@ -135,6 +140,10 @@ fn open(env: &DataEnv, range: &BlockRange) -> Found {
     let place = &range.place;
     let mut found = Found::Nowhere;
     for member in &place.members {
+        if env.avoid.has_datanode(&member.uuid) {
+            found = Found::Later(Instant::now() + AGAIN);
+            continue;
+        }
         let Ok(permit) = env.files.clone().try_acquire_owned() else {
             return Found::Later(Instant::now() + AGAIN);
         };
@@ -152,9 +161,11 @@ fn open(env: &DataEnv, range: &BlockRange) -> Found {
                     _permit: permit,
                 }));
             }
-            Err(error) => tracing::trace!(node = member.uuid, %error, "not on this machine"),
-            Ok(said) => {
-                tracing::debug!(block = place.name(), ?said, "read over the network");
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                tracing::trace!(node = member.uuid, "not on this machine");
+            }
+            other => {
+                tracing::debug!(block = place.name(), ?other, "read over the network");
                 found = Found::Later(Instant::now() + AGAIN);
             }
         }

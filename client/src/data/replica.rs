@@ -105,9 +105,16 @@ async fn ask(
         let pending = start(env, range, member, true);
         match collect(pending, (env, range), Some(file)).await {
             Ok(data) => return Ok(data),
-            // If it is damaged, its datanode finds out now.
-            Err(failure) => {
-                tracing::debug!(block = range.place.name(), %failure, "not read in place");
+            Err(Failure::Error(error)) => {
+                tracing::debug!(block = range.place.name(), %error, "not read in place");
+                own.leave(range);
+                if matches!(error, ClientError::Timeout { .. }) {
+                    return Err(Failure::Error(error));
+                }
+            }
+            // Its datanode finds out now.
+            Err(Failure::Corrupt(reason)) => {
+                tracing::warn!(block = range.place.name(), reason, "damaged in place");
                 own.give_up(range);
             }
         }

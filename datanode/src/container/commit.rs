@@ -91,6 +91,7 @@ impl Container {
         }
         // What it writes is not counted before it is committed.
         self.volume.check_room(AHEAD)?;
+        self.loans.lent_to_writer(local);
         let lent = self.open_for_write(local)?.lend_to_write();
         lent.map_err(|error| self.io_failed("cut a block in", &error))
     }
@@ -374,5 +375,6 @@ impl Container {
         if open.get(&local).is_some_and(|block| !block.has_staged()) {
             open.remove(&local);
         }
+        self.loans.writer_is_done(local);
     }
 }

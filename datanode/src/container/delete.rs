@@ -38,6 +38,7 @@ impl Container {
             open.remove(local);
             missing.remove(local);
             self.loans.doubt(*local);
+            self.loans.writer_is_done(*local);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! verified and durable. So it does for a borrower whose file changes, and who takes the old file over; that is
 //! his when nobody else reads from it any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub(super) struct Loans {
     verified: Mutex<HashMap<i64, Coverage>>,
     reads: Reads,
     last_read: Mutex<Option<LastRead>>,
+    /// Blocks that their writer may put bytes into by himself, until he is done with them.
+    to_writers: Mutex<HashSet<i64>>,
 }
 
 /// The file of the block that was read last stays open: how far it was read is known for the next read.
@@ -169,6 +171,16 @@ impl Loans {
             .is_some_and(|loan| loan.state != Lending::Moved)
     }
 
+    /// The writer of the block has its file.
+    pub(super) fn lent_to_writer(&self, local: i64) {
+        self.to_writers.lock().insert(local);
+    }
+
+    /// The writer of the block is done with its file.
+    pub(super) fn writer_is_done(&self, local: i64) {
+        self.to_writers.lock().remove(&local);
+    }
+
     fn is_lent_to(&self, local: i64, to: u64) -> bool {
         self.lent
             .lock()
@@ -265,7 +277,7 @@ impl Container {
         }
         drop(verified);
         let open = self.open.lock();
-        if open.contains_key(&local) {
+        if open.contains_key(&local) || self.loans.to_writers.lock().contains(&local) {
             return Err(self.not_lent(local, "it is being written").into());
         }
         let mut lent = self.loans.lent.lock();

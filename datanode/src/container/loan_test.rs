@@ -38,6 +38,24 @@ fn bytes_of(lent: &dyn ozone_common::disk::DiskFile) -> Vec<u8> {
 }
 
 #[test]
+fn what_its_writer_may_go_on_writing_by_himself_is_not_lent() {
+    let bed = Bed::real();
+    let (container, _) = with_block(&bed);
+    let verified = Wanted {
+        verified: true,
+        ..wanted()
+    };
+    container.lend_to_write(1).unwrap();
+    // Twice: used since the last call, and not.
+    container.close_idle_blocks();
+    container.close_idle_blocks();
+    assert!(container.lend(&verified, BORROWER).is_err());
+    container.finish_block(1);
+    container.lend(&verified, BORROWER).unwrap();
+    assert!(container.lend_to_write(1).is_err(), "somebody reads it");
+}
+
+#[test]
 fn what_the_borrower_has_verified_is_lent_to_him() {
     let bed = Bed::real();
     let (container, bytes) = with_block(&bed);

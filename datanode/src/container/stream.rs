@@ -51,8 +51,11 @@ impl Stream {
             self.reached.store(from, Ordering::Release);
             return;
         }
-        while !self.is_in(offset, end) {
+        loop {
             let from = self.reached.load(Ordering::Acquire);
+            if from >= end {
+                return;
+            }
             let long = self.file.len().is_ok_and(|length| length >= LONG);
             // What cannot be brought in is read as ever, and fails there if it has to.
             let brought = long && self.file.populate(from, STRETCH).is_ok();
@@ -113,6 +116,13 @@ mod tests {
     #[test]
     fn a_block_that_is_read_in_about_its_order_is_brought_in_stretch_by_stretch() {
         assert_eq!(brought_in(&[1, 0, 3, 2, 5, 4, 8]), [0, 4, 8]);
+    }
+
+    #[test]
+    fn a_long_piece_is_brought_in_as_a_whole() {
+        let file = Arc::new(Counting::default());
+        Stream::new(file.clone()).bring_in(0, 32 << 20);
+        assert_eq!(file.0.lock().len(), 8);
     }
 
     #[test]

@@ -161,10 +161,12 @@ impl OpenBlock {
         std::mem::take(&mut self.degraded)
     }
 
-    /// Whether a chunk has to wait for a commit with which the datanode closes the file: it is to be asked for anew.
+    /// Whether a chunk has to wait for a commit with which the datanode closes the file: it is to be asked for anew,
+    /// and knows of what is in place after that.
     pub(super) fn is_ending(&self) -> bool {
         let closing = self.put.as_ref().is_some_and(|put| put.eof);
-        closing && self.short_circuit.is_due(self.length)
+        let placed = || self.unproven.iter().any(|sent| sent.in_place);
+        closing && (self.short_circuit.is_due(self.length) || placed())
     }
 
     /// To be called before the next chunk is sent. May be dropped and called again.

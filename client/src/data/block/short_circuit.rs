@@ -18,9 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::data::DataEnv;
-use crate::data::lent::{Door, Said, blocking};
+use crate::data::lent::{Door, Said};
 use crate::data::place::Place;
-use crate::{ClientError, Result};
 
 /// Blocks that are longer are written in place. Datanodes keep less in their page cache.
 const FROM: u64 = 32 << 20;
@@ -34,7 +33,7 @@ const LEND: Duration = Duration::from_secs(2);
 pub(super) enum ShortCircuit {
     /// By the datanode, which was not asked for the file yet.
     NotAsked,
-    Asked(AbortOnDropHandle<Result<Arc<BlockFile>>>),
+    Asked(AbortOnDropHandle<io::Result<Arc<BlockFile>>>),
     /// By this client.
     InPlace(Arc<BlockFile>),
     /// By the datanode.
@@ -73,6 +72,7 @@ impl ShortCircuit {
         if let Self::Asked(asked) = self {
             *self = match asked.await {
                 Ok(Ok(file)) => Self::InPlace(file),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => Self::NotAsked,
                 other => {
                     tracing::debug!(block = place.name(), ?other, "written by its datanode");
                     Self::Never
@@ -89,7 +89,7 @@ impl ShortCircuit {
             token: place.token.clone(),
             body: Some(Body::LendToWrite(LendToWrite {})),
         };
-        let asked = tokio::spawn(blocking(move || BlockFile::lend(&door, &request)));
+        let asked = tokio::task::spawn_blocking(move || BlockFile::lend(&door, &request));
         Self::Asked(AbortOnDropHandle::new(asked))
     }
 
@@ -110,18 +110,15 @@ impl ShortCircuit {
 }
 
 impl BlockFile {
-    fn lend(door: &Door, request: &LocalRequest) -> Result<Arc<Self>> {
-        let what = || format!("file of block {}:{}", request.container, request.local);
-        let failed = |reason: String| ClientError::unavailable(what(), reason);
-        match door.ask_for_file(request, LEND) {
-            Ok(Said::Done(Some(file))) => Ok(Arc::new(Self {
+    fn lend(door: &Door, request: &LocalRequest) -> io::Result<Arc<Self>> {
+        match door.ask_for_file(request, LEND)? {
+            Said::Done(Some(file)) => Ok(Arc::new(Self {
                 file,
                 direct: Direct::default(),
                 turns: Arc::new(Semaphore::new(AT_A_TIME)),
             })),
-            Ok(Said::Done(None)) => Err(failed("it did not arrive".to_owned())),
-            Ok(Said::Refused { why, .. }) => Err(failed(why)),
-            Err(error) => Err(failed(error.to_string())),
+            Said::Done(None) => Err(io::Error::other("the file did not arrive")),
+            Said::Refused { why, .. } => Err(io::Error::other(why)),
         }
     }
 
