@@ -130,10 +130,7 @@ impl Client {
         lend: &Lend,
     ) -> Result<Arc<dyn DiskFile>, NotLent> {
         let (container, local, id) = (request.container, request.local, self.id);
-        let token = Some(&*request.token);
-        self.node
-            .tokens
-            .check_block(token, container, local, Access::Read)?;
+        let found = self.allowed(request, Access::Read)?;
         let wanted = Wanted {
             local,
             length: lend.length,
@@ -141,31 +138,32 @@ impl Client {
             verified: lend.verified,
         };
         let work = move |container: &Container| Ok(container.lend(&wanted, id));
-        let found = self.node.containers.get(container)?;
         let file = on_container(&found, Lane::Read, work).await??;
         self.lent.push((container, local));
         metrics::counter!("datanode_blocks_lent_total").increment(1);
         Ok(file)
     }
 
-    async fn lend_to_read(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {
+    /// The container of a block that the token of the request allows to use so.
+    fn allowed(&self, request: &LocalRequest, access: Access) -> OpResult<Arc<Container>> {
         let (container, local) = (request.container, request.local);
         let token = Some(&*request.token);
         self.node
             .tokens
-            .check_block(token, container, local, Access::Read)?;
-        let found = self.node.containers.get(container)?;
+            .check_block(token, container, local, access)?;
+        self.node.containers.get(container)
+    }
+
+    async fn lend_to_read(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {
+        let local = request.local;
+        let found = self.allowed(request, Access::Read)?;
         on_container(&found, Lane::Read, move |c| c.lend_to_read(local)).await
     }
 
     async fn lend_to_write(&self, request: &LocalRequest) -> OpResult<Arc<dyn DiskFile>> {
-        let (container, local) = (request.container, request.local);
-        let token = Some(&*request.token);
-        // How far it may write is asked for each chunk.
-        self.node
-            .tokens
-            .check_block(token, container, local, Access::Write(0))?;
-        let found = self.node.containers.get(container)?;
+        let local = request.local;
+        // How far it may write is checked when it commits.
+        let found = self.allowed(request, Access::Write(0))?;
         on_container(&found, Lane::Write, move |c| c.lend_to_write(local)).await
     }
 

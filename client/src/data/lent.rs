@@ -162,12 +162,7 @@ fn lend(env: &DataEnv, range: &BlockRange) -> Lending {
             bcsid: range.bcsid,
             verified: env.verified.has_all(&member.uuid, range),
         };
-        let request = LocalRequest {
-            container: place.container as i64,
-            local: place.local as i64,
-            token: place.token.clone(),
-            body: Some(Body::Lend(lend)),
-        };
+        let request = place.ask_locally(Body::Lend(lend));
         match door.ask_if_idle(&request, LEND) {
             Ok(Said::Done(Some(file))) => {
                 return Lending::Lent(LentFile {

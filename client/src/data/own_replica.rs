@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ozone_proto::local::{LendToRead, LocalRequest, local_request::Body};
+use ozone_proto::local::{LendToRead, local_request::Body};
 use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
 use tokio::sync::OwnedSemaphorePermit;
@@ -147,12 +147,7 @@ fn open(env: &DataEnv, range: &BlockRange) -> Found {
         let Ok(permit) = env.files.clone().try_acquire_owned() else {
             return Found::Later(Instant::now() + AGAIN);
         };
-        let request = LocalRequest {
-            container: place.container as i64,
-            local: place.local as i64,
-            token: place.token.clone(),
-            body: Some(Body::LendToRead(LendToRead {})),
-        };
+        let request = place.ask_locally(Body::LendToRead(LendToRead {}));
         match env.doors.get(&member.uuid).ask_for_file(&request, PATIENCE) {
             Ok(Said::Done(Some(file))) => {
                 return Found::File(Arc::new(BlockFile {

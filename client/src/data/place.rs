@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ozone_proto::hdds::DatanodeDetailsProto;
 use ozone_proto::hdds::datanode::DatanodeBlockId;
+use ozone_proto::local::{LocalRequest, local_request::Body};
 use ozone_proto::namespace::{BlockLocation, BlockSource};
 use ozone_proto::place::CLIENT_PORT;
 
@@ -59,6 +60,16 @@ impl Place {
             token: location.token.clone(),
             members,
         })
+    }
+
+    /// What a datanode of this machine is asked about the block.
+    pub(super) fn ask_locally(&self, body: Body) -> LocalRequest {
+        LocalRequest {
+            container: self.container as i64,
+            local: self.local as i64,
+            token: self.token.clone(),
+            body: Some(body),
+        }
     }
 
     /// Members that make a majority.

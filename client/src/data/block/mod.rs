@@ -373,11 +373,10 @@ impl OpenBlock {
 
     fn put_failed(&mut self, error: ClientError) -> Progress {
         // The datanode may just have opened the file anew.
-        let anew = |error: &ClientError| {
-            let code = Code::ChunkFileInconsistency;
-            matches!(error, ClientError::Datanode { result, .. } if *result == code)
-        };
-        if anew(&error) && self.send_placed() {
+        if let ClientError::Datanode { result, .. } = &error
+            && *result == Code::ChunkFileInconsistency
+            && self.send_placed()
+        {
             tracing::debug!(block = self.place.name(), %error, "chunks in place were refused");
             return Progress::Stored;
         }

@@ -83,12 +83,7 @@ impl ShortCircuit {
 
     fn ask(env: &DataEnv, place: &Place) -> Self {
         let door = env.doors.get(&place.members[0].uuid);
-        let request = LocalRequest {
-            container: place.container as i64,
-            local: place.local as i64,
-            token: place.token.clone(),
-            body: Some(Body::LendToWrite(LendToWrite {})),
-        };
+        let request = place.ask_locally(Body::LendToWrite(LendToWrite {}));
         let asked = tokio::task::spawn_blocking(move || BlockFile::lend(&door, &request));
         Self::Asked(AbortOnDropHandle::new(asked))
     }
