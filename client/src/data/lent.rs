@@ -27,7 +27,7 @@ use crate::{ClientError, Result};
 pub const LENT_FROM: u64 = 1 << 20;
 
 /// How long a datanode may take to lend, and to move a block to another file.
-const LEND: Duration = Duration::from_secs(2);
+pub(super) const LEND: Duration = Duration::from_secs(2);
 const DETACH: Duration = Duration::from_secs(120);
 /// How long is waited for other requests before a file is asked for.
 const IDLE: Duration = Duration::from_millis(10);

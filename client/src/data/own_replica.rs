@@ -23,6 +23,8 @@ use super::place::{Member, Place};
 
 /// Shorter ranges are read over the network: to ask for a file costs more.
 const LEAST: u64 = 256 << 10;
+/// How long a reader waits for files of the datanodes of this machine, before it reads over the network.
+const HURRY: Duration = Duration::from_millis(100);
 /// How long a datanode may take to open a file.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -48,7 +50,7 @@ struct Known {
 
 #[derive(Debug, Clone)]
 enum Found {
-    File(Arc<BlockFile>),
+    File(Arc<ReplicaFile>),
     /// No datanode of this machine has it.
     Nowhere,
     /// Not now: ask again then.
@@ -57,7 +59,7 @@ enum Found {
 
 /// The file of a block.
 #[derive(Debug)]
-pub(super) struct BlockFile {
+pub(super) struct ReplicaFile {
     /// The datanode that has it.
     uuid: String,
     file: File,
@@ -70,22 +72,32 @@ impl OwnReplica {
         &self,
         env: &Arc<DataEnv>,
         range: &BlockRange,
-    ) -> Option<Arc<BlockFile>> {
+    ) -> Option<Arc<ReplicaFile>> {
         if range.length < LEAST {
             return None;
         }
         if let Some(found) = self.known(&range.place) {
             return found.file();
         }
+        match tokio::time::timeout(HURRY, self.find(env, range)).await {
+            Ok(found) => found.file(),
+            Err(_) => {
+                self.leave(range);
+                None
+            }
+        }
+    }
+
+    async fn find(&self, env: &Arc<DataEnv>, range: &BlockRange) -> Found {
         let _asking = self.asking.lock().await;
         if let Some(found) = self.known(&range.place) {
-            return found.file();
+            return found;
         }
         let (own, asked) = (env.clone(), range.clone());
         let found = tokio::task::spawn_blocking(move || open(&own, &asked)).await;
         let found = found.unwrap_or(Found::Nowhere);
         self.remember(&range.place, found.clone());
-        found.file()
+        found
     }
 
     /// The file is not what it should be.
@@ -123,7 +135,7 @@ impl OwnReplica {
 }
 
 impl Found {
-    fn file(self) -> Option<Arc<BlockFile>> {
+    fn file(self) -> Option<Arc<ReplicaFile>> {
         match self {
             Self::File(file) => Some(file),
             Self::Nowhere | Self::Later(_) => None,
@@ -150,7 +162,7 @@ fn open(env: &DataEnv, range: &BlockRange) -> Found {
         let request = place.ask_locally(Body::LendToRead(LendToRead {}));
         match env.doors.get(&member.uuid).ask_for_file(&request, PATIENCE) {
             Ok(Said::Done(Some(file))) => {
-                return Found::File(Arc::new(BlockFile {
+                return Found::File(Arc::new(ReplicaFile {
                     uuid: member.uuid.clone(),
                     file,
                     _permit: permit,
@@ -168,7 +180,7 @@ fn open(env: &DataEnv, range: &BlockRange) -> Found {
     found
 }
 
-impl BlockFile {
+impl ReplicaFile {
     /// Whether it is the replica of that datanode.
     pub(super) fn is_of(&self, member: &Member) -> bool {
         self.uuid == member.uuid

@@ -21,7 +21,7 @@ use ozone_proto::hdds::datanode::{
 use super::DataEnv;
 use super::extent_map::BlockRange;
 use super::node::{Lane, Pending};
-use super::own_replica::{BlockFile, OwnReplica};
+use super::own_replica::{OwnReplica, ReplicaFile};
 use super::place::Member;
 use crate::{ClientError, Result};
 
@@ -99,7 +99,7 @@ async fn ask(
     env: &DataEnv,
     range: &BlockRange,
     member: &Member,
-    file: Option<(&Arc<BlockFile>, &OwnReplica)>,
+    file: Option<(&Arc<ReplicaFile>, &OwnReplica)>,
 ) -> Result<Vec<Bytes>, Failure> {
     if let Some((file, own)) = file {
         let pending = start(env, range, member, true);
@@ -147,7 +147,7 @@ fn start(env: &DataEnv, range: &BlockRange, member: &Member, in_place: bool) -> 
 async fn collect(
     mut pending: Pending,
     (env, range): (&DataEnv, &BlockRange),
-    file: Option<&Arc<BlockFile>>,
+    file: Option<&Arc<ReplicaFile>>,
 ) -> Result<Vec<Bytes>, Failure> {
     let end = range.offset + range.length;
     let mut at = range.offset;
@@ -185,7 +185,7 @@ async fn collect(
 
 /// Reads what a message tells of, and verifies it.
 async fn read_in_place(
-    file: &Arc<BlockFile>,
+    file: &Arc<ReplicaFile>,
     mut part: ReadBlockResponseProto,
     length: u64,
 ) -> Result<ReadBlockResponseProto, Failure> {

@@ -30,19 +30,19 @@ pub fn aligned_copy(data: &[u8]) -> Bytes {
     Bytes::from(copy).slice(start..)
 }
 
+/// Whether so many bytes at `offset` of a file can be written past the cache, where the filesystem can do that.
+pub fn fits_past_cache(offset: u64, length: usize) -> bool {
+    offset.is_multiple_of(ALIGNED as u64) && length.is_multiple_of(ALIGNED)
+}
+
 /// The second descriptor of a file, opened when it is needed; none where the filesystem knows no such writes.
 #[derive(Debug, Default)]
-pub struct Direct(OnceLock<Option<File>>);
+pub(super) struct Direct(OnceLock<Option<File>>);
 
 impl Direct {
-    /// Whether so many bytes at `offset` can be written past the cache, where the filesystem can do that.
-    pub fn fits(offset: u64, length: usize) -> bool {
-        offset.is_multiple_of(ALIGNED as u64) && length.is_multiple_of(ALIGNED)
-    }
-
     /// Writes all of `buf` at `offset` of `file`, always the same one; false if it has to be written in another way.
-    pub fn write(&self, file: &File, buf: &[u8], offset: u64) -> io::Result<bool> {
-        if !Self::fits(offset, buf.len()) {
+    pub(super) fn write(&self, file: &File, buf: &[u8], offset: u64) -> io::Result<bool> {
+        if !fits_past_cache(offset, buf.len()) {
             return Ok(false);
         }
         let Some(direct) = self.0.get_or_init(|| open(file).ok()) else {

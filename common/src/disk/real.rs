@@ -21,6 +21,16 @@ struct RealFile {
     direct: Direct,
 }
 
+impl RealDisk {
+    /// A file that is open already.
+    pub fn opened(file: File) -> Arc<dyn DiskFile> {
+        Arc::new(RealFile {
+            file,
+            direct: Direct::default(),
+        })
+    }
+}
+
 impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
@@ -111,10 +121,7 @@ impl Disk for RealDisk {
                 how.create(true).truncate(true);
             }
         }
-        Ok(Arc::new(RealFile {
-            file: how.open(path)?,
-            direct: Direct::default(),
-        }))
+        Ok(Self::opened(how.open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

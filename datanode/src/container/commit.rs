@@ -63,6 +63,7 @@ pub enum Held {
 impl Container {
     /// Writes a chunk whose data was verified. Calls for one block are made in order.
     pub fn write_chunk(&self, local: i64, chunk: &Chunk, data: &[u8]) -> OpResult<()> {
+        self.volume.check_room(u64::from(chunk.len))?;
         self.stage(local, chunk, |block| block.write(chunk, data))
     }
 
@@ -70,6 +71,8 @@ impl Container {
     /// their bytes.
     pub fn take_in_placed(&self, local: i64, chunks: &[Chunk]) -> OpResult<u64> {
         let committed = self.block(local)?.map_or(0, |row| row.size);
+        // They are on the disk already; no more are taken in once it is full.
+        self.volume.check_room(1)?;
         let mut bytes = 0;
         for chunk in chunks.iter().filter(|chunk| chunk.end() > committed) {
             self.stage(local, chunk, |block| {
@@ -116,7 +119,6 @@ impl Container {
         put: impl FnOnce(&OpenBlock) -> Result<(), WriteFailure>,
     ) -> OpResult<()> {
         self.check_writable()?;
-        self.volume.check_room(u64::from(chunk.len))?;
         self.check_whole(local)?;
         let block = self.open_for_write(local)?;
         put(&block).map_err(|failure| match failure {

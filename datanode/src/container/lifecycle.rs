@@ -132,7 +132,8 @@ impl Container {
         self.drop_uncommitted()
     }
 
-    /// Bytes beyond what is committed, and blocks that never were.
+    /// Bytes beyond what is committed, and blocks that never were. Files that clients still have stay open: what
+    /// comes into them from now on is cut off when nobody can use them any more.
     fn drop_uncommitted(&self) -> OpResult<()> {
         let open = std::mem::take(&mut *self.open.lock());
         let lacking = self.missing.lock().clone();
@@ -140,14 +141,13 @@ impl Container {
             if lacking.contains_key(&local) {
                 continue;
             }
-            let done = match self.block(local)? {
-                Some(row) => match block.file().len() {
-                    Ok(length) if length <= row.size => Ok(()),
-                    _ => block.file().set_len(row.size),
-                },
-                None => self.layout.remove_block(local).map(drop),
+            let lent = match self.block(local)? {
+                Some(row) => block.trim(row.size),
+                None => self.layout.remove_block(local).map(|_| false),
             };
-            done.map_err(|error| self.io_failed("trim block in", &error))?;
+            if lent.map_err(|error| self.io_failed("trim block in", &error))? {
+                self.open.lock().insert(local, block);
+            }
         }
         Ok(())
     }

@@ -196,6 +196,19 @@ impl OpenBlock {
         }
     }
 
+    /// The block ends after `size` bytes for good: the rest is dropped. Whether a client may go on putting bytes there,
+    /// who was lent the file.
+    pub(super) fn trim(&self, size: u64) -> io::Result<bool> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut tail = self.tail.lock();
+        tail.staged.clear();
+        tail.end = size;
+        if self.file.len().map_or(true, |length| length > size) {
+            self.file.set_len(size)?;
+        }
+        Ok(tail.lent)
+    }
+
     fn cut_stale(&self, tail: &mut Tail) -> io::Result<()> {
         if tail.stale {
             self.file.set_len(tail.end)?;

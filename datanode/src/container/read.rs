@@ -136,8 +136,7 @@ impl Container {
         }
         let file = self.open_stored(local)?;
         if file.is_none() {
-            let text = format!("block {}/{local} has no file", self.id);
-            return Err(OpError::new(Code::UnableToFindChunk, text));
+            return Err(self.no_file(local, Code::UnableToFindChunk));
         }
         Ok(ReadPlan {
             file,
@@ -233,10 +232,11 @@ impl Container {
         self.readable_block(local, 0)?;
         let opened = self.layout.open_block(local);
         let file = opened.map_err(|error| self.io_failed("open block in", &error))?;
-        file.ok_or_else(|| {
-            let text = format!("block {}/{local} has no file", self.id);
-            OpError::new(Code::NoSuchBlock, text)
-        })
+        file.ok_or_else(|| self.no_file(local, Code::NoSuchBlock))
+    }
+
+    fn no_file(&self, local: i64, code: Code) -> OpError {
+        OpError::new(code, format!("block {}/{local} has no file", self.id))
     }
 
     /// Bytes of a block as the file has them, committed or not, for a member that knows their
@@ -244,8 +244,7 @@ impl Container {
     pub fn raw_bytes(&self, local: i64, offset: u64, len: u64) -> OpResult<Vec<u8>> {
         self.volume.check_alive()?;
         let Some(stored) = self.open_stored(local)? else {
-            let text = format!("block {}/{local} has no file", self.id);
-            return Err(OpError::new(Code::NoSuchBlock, text));
+            return Err(self.no_file(local, Code::NoSuchBlock));
         };
         let mut data = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let read = stored.file().read_exact_at(&mut data, offset);

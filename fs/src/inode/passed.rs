@@ -41,6 +41,11 @@ impl Inode {
         node.closing = node.closing.saturating_sub(1);
     }
 
+    /// Handles of which a descriptor was closed stay open by another one: they are not waited for again.
+    pub(crate) fn forget_closing(&self) {
+        self.node.lock().closing = 0;
+    }
+
     /// Whether the file is open only by handles that are being closed.
     pub(crate) fn only_closing(&self) -> bool {
         let node = self.node.lock();

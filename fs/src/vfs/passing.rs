@@ -142,6 +142,7 @@ impl Vfs {
             }
             self.clock.sleep(RELEASE).await;
         }
+        inode.forget_closing();
     }
 
     /// The version of a file's content, if it can be lent.

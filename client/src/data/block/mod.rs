@@ -5,6 +5,7 @@
 //! replaced by another while a majority is left; else the block is lost and its unproven chunks are
 //! given back to be written elsewhere.
 
+mod put;
 mod requests;
 mod short_circuit;
 
@@ -22,12 +23,8 @@ use super::gather::Chunk;
 use super::node::Pending;
 use super::place::Place;
 use crate::{ClientError, Result};
+use put::{Put, PutState};
 use short_circuit::{Placing, ShortCircuit};
-
-/// Bytes stored but not proven after which a `PutBlock` is sent without being asked for.
-const PUT_EVERY: usize = 16 << 20;
-/// Pause before a pipeline without a known leader is asked again.
-const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct OpenBlock {
@@ -62,26 +59,6 @@ enum State {
     Placing(Placing),
     Sending(Pending),
     Stored,
-}
-
-#[derive(Debug)]
-struct Put {
-    state: PutState,
-    /// Chunks that it makes durable: the first ones of `unproven`.
-    chunks: usize,
-    /// When the first attempt began.
-    since: Instant,
-    /// Leaders followed without a pause.
-    hops: usize,
-    /// Nothing more is expected for now: the datanodes may close their files.
-    eof: bool,
-}
-
-#[derive(Debug)]
-enum PutState {
-    Asking(Pending),
-    /// Ask again then.
-    Again(Instant),
 }
 
 /// What became of a block.
@@ -191,33 +168,6 @@ impl OpenBlock {
             offset,
             state,
             in_place,
-        });
-    }
-
-    /// Sends a `PutBlock` when enough is stored; with `all`, when everything is.
-    pub(super) fn put_if_due(&mut self, all: bool) {
-        if self.put.is_some() {
-            return;
-        }
-        let stored = self
-            .unproven
-            .iter()
-            .take_while(|sent| matches!(sent.state, State::Stored));
-        let (chunks, bytes) =
-            stored.fold((0, 0), |(n, b), sent| (n + 1, b + sent.chunk.data.len()));
-        let complete = chunks == self.unproven.len() && (all || self.full);
-        if chunks == 0 || !(complete || bytes >= PUT_EVERY.min(self.env.config.write_window / 2)) {
-            return;
-        }
-        if complete {
-            self.short_circuit.end();
-        }
-        self.put = Some(Put {
-            state: PutState::Asking(self.start_put(chunks, complete)),
-            chunks,
-            since: Instant::now(),
-            hops: 0,
-            eof: complete,
         });
     }
 
@@ -344,84 +294,6 @@ impl OpenBlock {
             (sent.state, sent.in_place) = (State::Sending(pending), false);
         }
         true
-    }
-
-    fn put_answered(&mut self, answer: &Response) -> Progress {
-        if answer.result() == Code::PipelineNotLeader {
-            return self.follow(answer.leader_uuid.as_deref());
-        }
-        let Some(Answer::PutBlock(answer)) = &answer.body else {
-            return Progress::Lost(self.protocol("no answer to PutBlock"));
-        };
-        let Some(put) = self.put.take() else {
-            return Progress::Stored;
-        };
-        let bcsid = answer
-            .committed_block_length
-            .block_id
-            .block_commit_sequence_id();
-        let member = &self.place.members[self.leader];
-        self.env.avoid.datanode_works(&member.uuid);
-        let place = self.place.clone();
-        let proven = self.unproven.drain(..put.chunks);
-        Progress::Proven(
-            proven
-                .flat_map(|sent| requests::extents(&place, &sent, bcsid))
-                .collect(),
-        )
-    }
-
-    fn put_failed(&mut self, error: ClientError) -> Progress {
-        // The datanode may just have opened the file anew.
-        if let ClientError::Datanode { result, .. } = &error
-            && *result == Code::ChunkFileInconsistency
-            && self.send_placed()
-        {
-            tracing::debug!(block = self.place.name(), %error, "chunks in place were refused");
-            return Progress::Stored;
-        }
-        if !self.replace(self.leader, &error) {
-            return Progress::Lost(error);
-        }
-        self.put_again()
-    }
-
-    /// Asks the leader that was named, or another member after a pause.
-    fn follow(&mut self, leader: Option<&str>) -> Progress {
-        let named = leader.and_then(|uuid| self.place.index(uuid));
-        let other = self.next_live(self.leader);
-        let Some(put) = &mut self.put else {
-            return Progress::Stored;
-        };
-        if put.since.elapsed() > self.env.config.write_timeout {
-            let reason = "the pipeline found no leader";
-            return Progress::Lost(ClientError::unavailable(self.what(), reason));
-        }
-        let known = named.filter(|index| *index != self.leader && put.hops < self.dead.len());
-        match known {
-            Some(index) => {
-                put.hops += 1;
-                self.leader = index;
-                self.put_again()
-            }
-            None => {
-                put.hops = 0;
-                self.leader = other;
-                put.state = PutState::Again(Instant::now() + ELECTION_PAUSE);
-                Progress::Stored
-            }
-        }
-    }
-
-    fn put_again(&mut self) -> Progress {
-        let Some((chunks, eof)) = self.put.as_ref().map(|put| (put.chunks, put.eof)) else {
-            return Progress::Stored;
-        };
-        let pending = self.start_put(chunks, eof);
-        if let Some(put) = &mut self.put {
-            put.state = PutState::Asking(pending);
-        }
-        Progress::Stored
     }
 
     /// After a failure of one member: whether the block can go on through others.

@@ -5,46 +5,40 @@
 //! The beginning of a block goes to the datanode as ever, so that only long streams ask for the file. When anything
 //! is refused, the datanode is sent what is not committed, and all that follows.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use ozone_common::disk::Direct;
+use ozone_common::disk::{DiskFile, RealDisk, fits_past_cache};
 use ozone_proto::local::{LendToWrite, LocalRequest, local_request::Body};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::data::DataEnv;
-use crate::data::lent::{Door, Said};
+use crate::data::lent::{Door, LEND, Said};
 use crate::data::place::Place;
 
 /// Blocks that are longer are written in place. Datanodes keep less in their page cache.
 const FROM: u64 = 32 << 20;
 /// Chunks that are written to a file at a time: the next one waits at the file already.
 const AT_A_TIME: usize = 2;
-/// How long a datanode may take to lend a file.
-const LEND: Duration = Duration::from_secs(2);
 
 /// How the next chunks of a block are stored.
 #[derive(Debug)]
 pub(super) enum ShortCircuit {
     /// By the datanode, which was not asked for the file yet.
     NotAsked,
-    Asked(AbortOnDropHandle<io::Result<Arc<BlockFile>>>),
+    Asked(AbortOnDropHandle<io::Result<Arc<PlacedFile>>>),
     /// By this client.
-    InPlace(Arc<BlockFile>),
+    InPlace(Arc<PlacedFile>),
     /// By the datanode.
     Never,
 }
 
 /// The file of a block, while this client may write to it.
 #[derive(Debug)]
-pub(super) struct BlockFile {
-    file: File,
-    direct: Direct,
+pub(super) struct PlacedFile {
+    file: Arc<dyn DiskFile>,
     turns: Arc<Semaphore>,
 }
 
@@ -61,7 +55,7 @@ impl ShortCircuit {
 
     /// Whether the datanode is to be asked for the file of a block of `length` bytes.
     pub(super) fn is_due(&self, length: u64) -> bool {
-        matches!(self, Self::NotAsked) && length >= FROM && Direct::fits(length, 0)
+        matches!(self, Self::NotAsked) && length >= FROM && fits_past_cache(length, 0)
     }
 
     /// Asks the datanode for the file if that is due, and waits for its answer. May be dropped and called again.
@@ -84,12 +78,12 @@ impl ShortCircuit {
     fn ask(env: &DataEnv, place: &Place) -> Self {
         let door = env.doors.get(&place.members[0].uuid);
         let request = place.ask_locally(Body::LendToWrite(LendToWrite {}));
-        let asked = tokio::task::spawn_blocking(move || BlockFile::lend(&door, &request));
+        let asked = tokio::task::spawn_blocking(move || PlacedFile::lend(&door, &request));
         Self::Asked(AbortOnDropHandle::new(asked))
     }
 
     /// The file to put the next chunk into.
-    pub(super) fn file(&self) -> Option<&Arc<BlockFile>> {
+    pub(super) fn file(&self) -> Option<&Arc<PlacedFile>> {
         match self {
             Self::InPlace(file) => Some(file),
             _ => None,
@@ -104,12 +98,11 @@ impl ShortCircuit {
     }
 }
 
-impl BlockFile {
+impl PlacedFile {
     fn lend(door: &Door, request: &LocalRequest) -> io::Result<Arc<Self>> {
         match door.ask_for_file(request, LEND)? {
             Said::Done(Some(file)) => Ok(Arc::new(Self {
-                file,
-                direct: Direct::default(),
+                file: RealDisk::opened(file),
                 turns: Arc::new(Semaphore::new(AT_A_TIME)),
             })),
             Said::Done(None) => Err(io::Error::other("the file did not arrive")),
@@ -125,10 +118,7 @@ impl BlockFile {
             let write = move || {
                 let _turn = turn;
                 let file = file.upgrade().ok_or(io::ErrorKind::Interrupted)?;
-                match file.direct.write(&file.file, &data, offset)? {
-                    true => Ok(()),
-                    false => file.file.write_all_at(&data, offset),
-                }
+                file.file.write_past_cache(&data, offset)
             };
             tokio::task::spawn_blocking(write).await?
         }))
