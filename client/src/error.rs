@@ -105,11 +105,6 @@ impl ClientError {
         self.errno() == libc::ENOENT
     }
 
-    /// Whether the place does not hold that inode any more.
-    pub fn is_stale(&self) -> bool {
-        self.om_status() == Some(Status::Stale)
-    }
-
     pub(crate) fn om(status: Status, message: impl Into<String>) -> Self {
         let message = message.into();
         let message = if message.is_empty() {

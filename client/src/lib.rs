@@ -8,7 +8,6 @@ pub mod config;
 pub mod data;
 pub mod errno;
 pub mod error;
-pub mod files;
 pub mod namespace;
 pub mod objects;
 pub mod ofs;
@@ -25,7 +24,6 @@ use tokio::sync::Mutex;
 pub use config::ClientConfig;
 pub use data::{Data, FileReader, FileWriter, LENT_FROM, Lending, LentFile};
 pub use error::{ClientError, Result};
-pub use files::Files;
 pub use namespace::Namespace;
 pub use objects::Objects;
 pub use ofs::Ofs;
@@ -114,11 +112,6 @@ impl Client {
     /// Bytes.
     pub fn data(&self) -> &Data {
         &self.data
-    }
-
-    /// Files and directories by path.
-    pub fn files(&self) -> Files {
-        Files::new(self.clone())
     }
 
     /// The session of this client and its clones, opened when first asked for and when it expired. A mount opens one of

@@ -127,7 +127,12 @@ impl Db {
 
     /// The value of `key` as a crash right now would leave it in a database without WAL: what was
     /// flushed, whatever has been written since.
-    pub fn get_flushed(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+    #[cfg(test)]
+    pub(crate) fn get_flushed(
+        &self,
+        table: &'static str,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, KvError> {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
         let found = self.rocks.get_cf_opt(self.family(table)?, key, &options);
@@ -166,12 +171,10 @@ impl Db {
         }
     }
 
-    /// Gives back the space of what was deleted in `range`, now rather than some time.
-    pub fn compact(&self, table: &'static str, range: &KeyRange) -> Result<(), KvError> {
-        let low = Some(range.low.as_slice());
-        self.rocks
-            .compact_range_cf(&self.family(table)?, low, range.high.as_deref());
-        Ok(())
+    /// Bytes that a flush would write, roughly.
+    pub fn unflushed(&self) -> Result<u64, KvError> {
+        let bytes = |table| self.property(table, rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES);
+        self.tables().map(bytes).sum()
     }
 
     pub(crate) fn property(
@@ -183,10 +186,6 @@ impl Db {
         Ok(value
             .map_err(|source| self.fail("read properties of", source))?
             .unwrap_or(0))
-    }
-
-    pub(crate) fn cache_usage(&self) -> usize {
-        self.options.cache.usage()
     }
 
     fn add(&self, batch: &mut WriteBatch, op: &Op) -> Result<(), KvError> {

@@ -58,17 +58,3 @@ pub enum KvError {
         source: CodecError,
     },
 }
-
-impl KvError {
-    /// Whether stored bytes are not what was written: no retry helps.
-    pub fn is_corruption(&self) -> bool {
-        match self {
-            Self::Engine { source, .. } => source.kind() == rocksdb::ErrorKind::Corruption,
-            Self::Codec { .. } => true,
-            Self::InUse { .. }
-            | Self::Io { .. }
-            | Self::UnknownTable { .. }
-            | Self::NotInMemory => false,
-        }
-    }
-}

@@ -16,7 +16,6 @@ mod lock;
 mod options;
 mod overlay;
 mod range;
-mod sizes;
 mod swap;
 mod table;
 #[cfg(test)]
@@ -31,7 +30,6 @@ pub use error::KvError;
 pub use options::{BlockCache, DbOptions, TableKind, TableSpec};
 pub use overlay::Overlay;
 pub use range::{KeyRange, key_after, prefix_end};
-pub use sizes::TableSize;
 pub use swap::{finish_swap, swap_in};
 pub use table::Table;
 pub use view::{ReadView, Row};

@@ -320,21 +320,7 @@ fn one_process_writes_and_mistakes_are_named() {
     db.write(&batch, false).unwrap();
     let error = COUNTS.scan(&db, b"", b"", 1).unwrap_err();
     assert!(
-        error.is_corruption() && error.to_string().contains("counts"),
+        matches!(error, KvError::Codec { .. }) && error.to_string().contains("counts"),
         "{error}"
     );
-}
-
-#[test]
-fn sizes_follow_what_is_stored() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path(), DbOptions::default());
-    (0..100).for_each(|index| set_name(&db, &format!("key-{index}")));
-    db.flush().unwrap();
-    let sizes = db.sizes().unwrap();
-    let names = sizes.iter().find(|size| size.table == "names").unwrap();
-    assert_eq!(names.rows, 100);
-    assert!(names.file_bytes > 0);
-    db.compact(NAMES.name(), &KeyRange::all()).unwrap();
-    db.publish_metrics("test").unwrap();
 }

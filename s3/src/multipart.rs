@@ -15,7 +15,7 @@ use crate::documents;
 use crate::error::{answer, refuse};
 use crate::gateway::{Answer, Gateway};
 use crate::names;
-use crate::objects::promised;
+use crate::objects::{promised, stored};
 use crate::whole;
 
 /// Entries of one page at most.
@@ -120,16 +120,7 @@ impl Gateway {
             .put_part(&input.upload_id, number, &received.etag)
             .await;
         stored.map_err(answer)?;
-        let made = received.checksum;
-        Ok(S3Response::new(UploadPartOutput {
-            e_tag: Some(ETag::Strong(received.etag)),
-            checksum_crc32: made.checksum_crc32,
-            checksum_crc32c: made.checksum_crc32c,
-            checksum_crc64nvme: made.checksum_crc64nvme,
-            checksum_sha1: made.checksum_sha1,
-            checksum_sha256: made.checksum_sha256,
-            ..Default::default()
-        }))
+        Ok(S3Response::new(stored!(UploadPartOutput, received)))
     }
 
     pub(crate) async fn multipart_copy(

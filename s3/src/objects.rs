@@ -43,6 +43,23 @@ macro_rules! promised {
 }
 pub(crate) use promised;
 
+/// The answer about bytes that were received: what they came to.
+macro_rules! stored {
+    ($output:ident, $received:expr) => {{
+        let received = $received;
+        $output {
+            e_tag: Some(ETag::Strong(received.etag)),
+            checksum_crc32: received.checksum.checksum_crc32,
+            checksum_crc32c: received.checksum.checksum_crc32c,
+            checksum_crc64nvme: received.checksum.checksum_crc64nvme,
+            checksum_sha1: received.checksum.checksum_sha1,
+            checksum_sha256: received.checksum.checksum_sha256,
+            ..Default::default()
+        }
+    }};
+}
+pub(crate) use stored;
+
 impl Gateway {
     pub(crate) async fn object_put(
         &self,
@@ -68,16 +85,7 @@ impl Gateway {
             if_match,
         };
         upload.put(key).await.map_err(answer)?;
-        let made = received.checksum;
-        Ok(S3Response::new(PutObjectOutput {
-            e_tag: Some(ETag::Strong(received.etag)),
-            checksum_crc32: made.checksum_crc32,
-            checksum_crc32c: made.checksum_crc32c,
-            checksum_crc64nvme: made.checksum_crc64nvme,
-            checksum_sha1: made.checksum_sha1,
-            checksum_sha256: made.checksum_sha256,
-            ..Default::default()
-        }))
+        Ok(S3Response::new(stored!(PutObjectOutput, received)))
     }
 
     pub(crate) async fn object_delete(

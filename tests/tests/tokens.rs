@@ -7,8 +7,9 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use ozone_client::namespace::place_of;
 use ozone_client::proto::BlockLocation;
-use ozone_client::{Client, ClientConfig};
+use ozone_client::{Client, ClientConfig, Ofs};
 use ozone_proto::hdds::datanode::container_command_request_proto::Body;
 use ozone_proto::hdds::datanode::xceiver_client_protocol_service_client::XceiverClientProtocolServiceClient;
 use ozone_proto::hdds::datanode::{
@@ -41,8 +42,9 @@ fn cluster(expiry: &str) -> Cluster {
 async fn block_of(cluster: &Cluster, path: &str) -> BlockLocation {
     let config = ClientConfig::new(vec![cluster.om_address().to_owned()]);
     let client = Client::connect(config).await.unwrap();
-    let file = client.files().stat(path).await.unwrap();
-    let place = ozone_client::namespace::place_of(&file).unwrap().clone();
+    let ofs = Ofs::new(client.clone(), false);
+    let file = ofs.status(&ofs.path(path).unwrap()).await.unwrap();
+    let place = place_of(&file.inode.expect("a file")).unwrap().clone();
     let found = client
         .namespace()
         .get_extents(place, 0, SIZE as u64, 1)

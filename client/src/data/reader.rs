@@ -172,11 +172,6 @@ impl FileReader {
         }
     }
 
-    /// Forgets what is known of the content.
-    pub fn invalidate(&self) {
-        self.shared.forget(&mut self.shared.state.lock());
-    }
-
     /// The block that is the whole file, if one is.
     pub(super) async fn whole_block(&self) -> Result<Option<BlockRange>> {
         let size = self.shared.known_size().await?;

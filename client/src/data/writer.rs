@@ -163,6 +163,11 @@ impl FileWriter {
                 self.wait().await?;
                 continue;
             }
+            if self.is_trying() {
+                self.put(true);
+                self.wait().await?;
+                continue;
+            }
             self.need_block(length).await?;
             if let Some(block) = self.blocks.back_mut() {
                 block.prepare().await;
@@ -171,10 +176,19 @@ impl FileWriter {
                 block.send(chunk);
             }
         }
+        self.put(all);
+        Ok(())
+    }
+
+    /// After a failure a block is tried with one chunk, before it is sent all that waits.
+    fn is_trying(&self) -> bool {
+        self.failures > 0 && self.blocks.back().is_some_and(OpenBlock::owes_proof)
+    }
+
+    fn put(&mut self, all: bool) {
         self.blocks
             .iter_mut()
             .for_each(|block| block.put_if_due(all));
-        Ok(())
     }
 
     fn take_ready(&mut self) -> Result<()> {
@@ -193,9 +207,7 @@ impl FileWriter {
     async fn wait(&mut self) -> Result<()> {
         let Some(index) = self.blocks.iter().position(OpenBlock::is_waiting) else {
             // Nothing is on its way: all is stored, or to be sent.
-            self.blocks
-                .iter_mut()
-                .for_each(|block| block.put_if_due(true));
+            self.put(true);
             return Ok(());
         };
         let progress = self.blocks[index].progress().await;

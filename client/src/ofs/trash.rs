@@ -1,7 +1,7 @@
 //! The trash: `.Trash/<user>/Current` in the bucket that something is deleted from, so that throwing away is
 //! a rename. Expunging gives `Current` the time as its name, and removes what was named so long enough ago.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ozone_common::trash::{CURRENT, TRASH, made_at, stamp};
 use time::OffsetDateTime;
@@ -61,7 +61,7 @@ impl Trash {
         for attempt in 0..ATTEMPTS {
             let name = match attempt {
                 0 => path.name().to_owned(),
-                _ => format!("{}{}", path.name(), now_ms()),
+                _ => format!("{}{}", path.name(), ofs.client.config().clock.wall_ms()),
             };
             let target = dir.child(&name);
             if ofs.found(&target).await?.is_some() {
@@ -89,9 +89,11 @@ impl Trash {
         for above in names {
             let next = dir.child(above.name());
             dir = match ofs.found(&next).await? {
-                Some(found) if !found.is_directory() => {
-                    dir.child(&format!("{}{}", above.name(), now_ms()))
-                }
+                Some(found) if !found.is_directory() => dir.child(&format!(
+                    "{}{}",
+                    above.name(),
+                    ofs.client.config().clock.wall_ms()
+                )),
                 _ => next,
             };
         }
@@ -153,11 +155,6 @@ impl Trash {
             }
         }
     }
-}
-
-fn now_ms() -> u128 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_millis()
 }
 
 #[cfg(test)]

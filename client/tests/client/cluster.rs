@@ -14,6 +14,8 @@ use tonic::service::Routes;
 use crate::node::FakeNode;
 use crate::om::{DIR, FakeOm};
 
+/// How long anything is waited for.
+const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const MIB: u64 = 1 << 20;
 
 /// Serves on a free port of the loopback address.
@@ -118,6 +120,16 @@ pub(crate) fn assert_same(got: &[u8], want: &[u8]) {
 pub(crate) async fn until<T>(watch: &watch::Sender<T>, wanted: impl FnMut(&T) -> bool) {
     let mut receiver = watch.subscribe();
     let waiting = receiver.wait_for(wanted);
-    let found = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let found = tokio::time::timeout(LIMIT, waiting).await;
     assert!(found.is_ok(), "waited in vain");
+}
+
+/// Waits until something is so that nobody tells of.
+pub(crate) async fn eventually(wanted: impl Fn() -> bool) {
+    let looked = async {
+        while !wanted() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looked).await.expect("in time");
 }

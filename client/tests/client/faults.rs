@@ -110,6 +110,37 @@ async fn a_flush_that_fails_keeps_the_bytes_for_the_next() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_proven_is_not_sent_whole_at_each_try() {
+    let cluster = Cluster::start(&[1, 1]).await;
+    let refuse = |code| {
+        let all = cluster.nodes.iter();
+        all.for_each(|node| *node.proves_nothing.lock() = code);
+    };
+    refuse(Some(Code::ContainerNotOpen));
+    let content = data(12 * MIB);
+    let mut writer = cluster.writer().await;
+    writer.write(0, content.clone()).await.unwrap();
+    writer.flush().await.unwrap_err();
+    let sent = |cluster: &Cluster| -> u64 {
+        let all = cluster.nodes.iter();
+        all.map(|node| node.chunks.load(SeqCst)).sum()
+    };
+    let tried = sent(&cluster);
+    refuse(None);
+    cluster.commit(writer.flush().await.unwrap()).await;
+    let whole = cluster
+        .nodes
+        .iter()
+        .flat_map(|node| node.committed_chunks());
+    let whole = whole.count() as u64;
+    assert!(
+        tried <= whole + 3,
+        "{tried} chunks were sent in 4 tries, {whole} make up all"
+    );
+    assert_same(&cluster.read_all().await, &content);
+}
+
+#[tokio::test]
 async fn order_of_writes_survives_a_rewrite() {
     let cluster = Cluster::start(&[1, 1]).await;
     cluster.nodes[0].closes_after.store(1, SeqCst);

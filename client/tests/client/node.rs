@@ -51,6 +51,8 @@ pub(crate) struct FakeNode {
     pub(crate) closes_after: AtomicI64,
     /// Refuses every chunk with this.
     pub(crate) refuses: Mutex<Option<Code>>,
+    /// Refuses every PutBlock with this.
+    pub(crate) proves_nothing: Mutex<Option<Code>>,
     /// Names this leader instead of committing.
     pub(crate) leader: Mutex<Option<String>>,
     /// Flips a bit in what it reads.
@@ -164,6 +166,9 @@ impl FakeNode {
     fn put(&self, put: &PutBlockRequestProto) -> Reply {
         if let Some(leader) = self.leader.lock().clone() {
             return (Code::PipelineNotLeader, None, Some(leader));
+        }
+        if let Some(code) = *self.proves_nothing.lock() {
+            return (code, None, None);
         }
         assert!(put.sync() && put.incremental());
         self.puts.fetch_add(1, SeqCst);

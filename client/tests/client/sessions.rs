@@ -7,7 +7,7 @@ use ozone_client::ClientError;
 use ozone_proto::namespace::extent::Source;
 use ozone_proto::om::Type;
 
-use crate::cluster::{Cluster, data, until};
+use crate::cluster::{Cluster, data, eventually, until};
 
 #[tokio::test]
 async fn a_session_is_kept_alive_until_it_is_closed() {
@@ -45,9 +45,7 @@ async fn an_expired_session_is_lost_and_its_writers_fail() {
     let mut writer = cluster.client.data().writer(crate::om::DIR, &session);
     writer.write(0, Bytes::from_static(b"late")).await.unwrap();
     *cluster.om.expired.lock() = true;
-    while session.check().is_ok() {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| session.check().is_err()).await;
     assert!(session.lost());
     let error = writer.flush().await.unwrap_err();
     assert!(matches!(error, ClientError::SessionExpired), "{error}");
@@ -60,9 +58,7 @@ async fn a_client_whose_session_expired_opens_another() {
     cluster.om.lease_ms.store(300, SeqCst);
     let first = cluster.client.session().await.unwrap();
     *cluster.om.expired.lock() = true;
-    while first.check().is_ok() {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| first.check().is_err()).await;
     *cluster.om.expired.lock() = false;
     let second = cluster.client.session().await.unwrap();
     second.check().unwrap();
@@ -75,9 +71,7 @@ async fn a_session_that_cannot_be_renewed_counts_as_lost() {
     cluster.om.lease_ms.store(100, SeqCst);
     let session = cluster.session().await;
     cluster.om.die();
-    while !session.lost() {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| session.lost()).await;
     assert!(session.check().is_ok(), "it may come back");
 }
 

@@ -16,7 +16,6 @@ use std::time::Duration;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Answer;
 use ozone_proto::hdds::datanode::{ContainerCommandResponseProto as Response, Result as Code};
 use ozone_proto::namespace::Extent;
-use tokio::time::Instant;
 
 use super::DataEnv;
 use super::gather::Chunk;
@@ -169,6 +168,11 @@ impl OpenBlock {
             state,
             in_place,
         });
+    }
+
+    /// Whether something was sent that is not proven.
+    pub(super) fn owes_proof(&self) -> bool {
+        !self.unproven.is_empty()
     }
 
     /// Whether anything is awaited.

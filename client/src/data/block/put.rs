@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{OpenBlock, Progress, State, requests};
+use crate::ClientError;
 use crate::data::node::Pending;
-use crate::{ClientError, Result};
 
 /// Bytes stored but not proven after which a `PutBlock` is sent without being asked for.
 const PUT_EVERY: usize = 16 << 20;
@@ -129,7 +129,7 @@ impl OpenBlock {
         }
     }
 
-    fn put_again(&mut self) -> Progress {
+    pub(super) fn put_again(&mut self) -> Progress {
         let Some((chunks, eof)) = self.put.as_ref().map(|put| (put.chunks, put.eof)) else {
             return Progress::Stored;
         };
