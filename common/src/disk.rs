@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use direct::{aligned_copy, fits_past_cache};
+pub use direct::{PAST_CACHE_FROM, aligned_copy, fits_past_cache};
 pub use faulty::{Cut, FaultyDisk};
 pub use real::RealDisk;
 pub use replace::{TMP_SUFFIX, create_dir_durably, replace_file};

@@ -15,7 +15,7 @@ use axum::routing::get;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::listener_hint;
+use crate::config::{UnsafeListener, check_listener, listener_hint};
 use crate::net::{BoxStream, Net, NetListener};
 use crate::telemetry::{self, TelemetryError};
 
@@ -47,6 +47,9 @@ where
 /// Why the HTTP server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
+    /// It would serve a network without security.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafeListener),
     /// The address is taken or not ours.
     #[error("cannot listen on {address} for HTTP: {source}")]
     Bind {
@@ -72,6 +75,7 @@ impl HttpError {
     /// It, and what to do about it where `key` sets the address.
     pub fn hint(&self, key: &str) -> String {
         match self {
+            Self::Unsafe(_) => format!("{key}: {self}"),
             Self::Bind { source, .. } => format!("{self}: {}", listener_hint(key, source)),
             Self::Telemetry(_) => self.to_string(),
         }
@@ -79,13 +83,15 @@ impl HttpError {
 }
 
 impl HttpServer {
-    /// Binds `address` and serves `/prom`, `/health` and `extra` until shut down.
+    /// Binds the address and serves `/prom`, `/health` and `extra` until shut down. Without security
+    /// (`secure`) that is done for this machine alone.
     pub async fn start(
         net: &dyn Net,
-        address: SocketAddr,
+        (address, secure): (SocketAddr, bool),
         health: HealthCheck,
         extra: Router,
     ) -> Result<Self, HttpError> {
+        check_listener(address, secure)?;
         let bind = |source| HttpError::Bind { address, source };
         let metrics = telemetry::metrics_handle()?;
         let listener = net.bind(address).await.map_err(bind)?;
@@ -202,7 +208,9 @@ mod tests {
         });
         let extra = Router::new().route("/hello", get(|| async { "hi" }));
         let any = "127.0.0.1:0".parse().unwrap();
-        let server = HttpServer::start(&TcpNet, any, check, extra).await.unwrap();
+        let server = HttpServer::start(&TcpNet, (any, false), check, extra)
+            .await
+            .unwrap();
         let good = get_path(server.address(), "/health").await;
         assert!(
             good.starts_with("HTTP/1.1 200") && good.contains("leader"),
@@ -221,6 +229,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_network_is_served_with_security_alone() {
+        let any = "0.0.0.0:0".parse().unwrap();
+        let check = || {
+            health_check(|| async {
+                Health {
+                    healthy: true,
+                    details: serde_json::Value::Null,
+                }
+            })
+        };
+        let refused = HttpServer::start(&TcpNet, (any, false), check(), Router::new()).await;
+        let text = refused.unwrap_err().hint("ozone.om.http-address");
+        for words in [
+            "ozone.om.http-address",
+            "0.0.0.0:0",
+            "ozone.security.enabled",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
+        let secure = HttpServer::start(&TcpNet, (any, true), check(), Router::new()).await;
+        secure.unwrap().shutdown().await;
+    }
+
+    #[tokio::test]
     async fn a_taken_address_is_named() {
         let any = "127.0.0.1:0".parse().unwrap();
         let taken = TcpNet.bind(any).await.unwrap();
@@ -231,7 +263,7 @@ mod tests {
                 details: serde_json::Value::Null,
             }
         });
-        let error = HttpServer::start(&TcpNet, address, check, Router::new())
+        let error = HttpServer::start(&TcpNet, (address, false), check, Router::new())
             .await
             .unwrap_err();
         assert!(error.to_string().contains(&address.to_string()));

@@ -105,6 +105,19 @@ pub enum VersionError {
         /// What is there; none if nothing is.
         found: Option<String>,
     },
+    /// It is not of the kind of server that it says.
+    #[error(
+        "{}: nodeType is {node_type}, but there is no {}: with {} it should be {likely}", path.display(),
+        node_type.uuid_key(), likely.uuid_key()
+    )]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// In the file.
+        node_type: NodeType,
+        /// What the file is of, as it seems.
+        likely: NodeType,
+    },
     /// The directory belongs to another kind of server, cluster or server.
     #[error("{}: {property} is {found}, but this server has {expected}", path.display())]
     Foreign {
@@ -228,6 +241,13 @@ impl VersionFile {
         let node_type = take(path, &mut all, "nodeType", "OM, SCM or DATANODE", |v| {
             v.parse().ok()
         })?;
+        if let Some(likely) = likely_type(node_type, &all) {
+            return Err(VersionError::OtherKind {
+                path: path.to_owned(),
+                node_type,
+                likely,
+            });
+        }
         let text = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
         Ok(Self {
             node_type,
@@ -244,6 +264,18 @@ impl VersionFile {
             extra: all,
         })
     }
+}
+
+/// The kind of server whose id the file holds, where it lacks that of the kind that it says to be of. Those of
+/// other servers hold the id of an SCM as well.
+fn likely_type(said: NodeType, all: &BTreeMap<String, String>) -> Option<NodeType> {
+    if all.contains_key(said.uuid_key()) {
+        return None;
+    }
+    let kinds = [NodeType::Datanode, NodeType::Om, NodeType::Scm];
+    kinds
+        .into_iter()
+        .find(|kind| all.contains_key(kind.uuid_key()))
 }
 
 /// Creates `dir` and those above it, and makes the new names durable.
@@ -360,6 +392,23 @@ mod tests {
             .insert("omCertSerialId".to_owned(), "4".to_owned());
         let read = VersionFile::read(&RealDisk, dir.path()).unwrap();
         assert_eq!(read, Some(expected));
+    }
+
+    #[test]
+    fn a_node_type_that_the_rest_of_the_file_belies_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |text: &str| {
+            std::fs::write(dir.path().join(FILE_NAME), text).unwrap();
+            let refused = VersionFile::read(&RealDisk, dir.path());
+            refused.unwrap_err().to_string()
+        };
+        let text = refused("nodeType=OM\nscmUuid=1\n");
+        assert!(text.contains("nodeType is OM"), "{text}");
+        assert!(text.contains("scmUuid it should be SCM"), "{text}");
+        let text = refused("nodeType=DATANODE\nomUuid=1\nscmUuid=1\n");
+        assert!(text.contains("it should be OM"), "{text}");
+        let text = refused("nodeType=OM\nclusterID=CID-1\n");
+        assert!(text.contains("omUuid should be a UUID"), "{text}");
     }
 
     #[test]

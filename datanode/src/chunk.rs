@@ -36,45 +36,58 @@ impl Chunk {
 
     /// Takes what a client sent, when it makes sense.
     pub fn from_info(info: &ChunkInfo) -> OpResult<Self> {
-        let bad = |why: String| OpError::malformed(format!("chunk {}: {why}", info.chunk_name));
         let sums = &info.checksum_data;
-        let len = match u32::try_from(info.len) {
-            Ok(len) if len > 0 && info.len <= MAX_CHUNK => len,
-            _ => return Err(bad(format!("length {} is not 1 to {MAX_CHUNK}", info.len))),
-        };
-        if info
-            .offset
-            .checked_add(info.len)
-            .is_none_or(|end| end > i64::MAX as u64)
-        {
-            return Err(bad(format!("offset {} is out of range", info.offset)));
-        }
         if sums.r#type() != ChecksumType::Crc32c {
             let kind = sums.r#type().as_str_name();
             let text = format!("checksum type is {kind}, this datanode stores CRC32C");
             return Err(OpError::new(Code::InvalidArgument, text));
         }
-        if sums.bytes_per_checksum < MIN_WINDOW {
-            return Err(bad(format!(
-                "{} bytes per checksum, at least {MIN_WINDOW}",
-                sums.bytes_per_checksum
-            )));
+        if let Some(odd) = sums.checksums.iter().find(|crc| crc.len() != 4) {
+            let text = format!("a checksum has {} bytes, CRC32C has 4", odd.len());
+            return Err(OpError::malformed(text));
         }
-        let windows = len.div_ceil(sums.bytes_per_checksum) as usize;
-        if sums.checksums.len() != windows || sums.checksums.iter().any(|crc| crc.len() != 4) {
-            let have = sums.checksums.len();
-            return Err(bad(format!(
-                "{have} checksums, expected {windows} of 4 bytes"
-            )));
-        }
-        let mut crcs = BytesMut::with_capacity(windows * 4);
+        let mut crcs = BytesMut::with_capacity(sums.checksums.len() * 4);
         sums.checksums.iter().for_each(|crc| crcs.put_slice(crc));
-        Ok(Self {
+        let len = u32::try_from(info.len).unwrap_or(u32::MAX);
+        Self {
             offset: info.offset,
             len,
             window: sums.bytes_per_checksum,
             crcs: crcs.freeze(),
-        })
+        }
+        .checked()
+    }
+
+    /// What everything that is done with a chunk relies on, whoever sent it.
+    fn checked(self) -> OpResult<Self> {
+        let bad = |why: String| {
+            Err(OpError::malformed(format!(
+                "chunk at {}: {why}",
+                self.offset
+            )))
+        };
+        let len = u64::from(self.len);
+        if len == 0 || len > MAX_CHUNK {
+            return bad(format!("length {len} is not 1 to {MAX_CHUNK}"));
+        }
+        // Offsets in files are signed.
+        let end = self.offset.checked_add(len);
+        if end.is_none_or(|end| i64::try_from(end).is_err()) {
+            return bad("its offset is out of range".to_owned());
+        }
+        if self.window < MIN_WINDOW {
+            return bad(format!(
+                "{} bytes per checksum, at least {MIN_WINDOW}",
+                self.window
+            ));
+        }
+        let (have, windows) = (self.crcs.len(), self.windows());
+        if have != windows * 4 {
+            return bad(format!(
+                "{have} bytes of checksums, expected {windows} of 4 bytes"
+            ));
+        }
+        Ok(self)
     }
 
     /// The form that clients see.
@@ -101,19 +114,13 @@ impl Chunk {
 
     /// Takes what another datanode sent, when it makes sense.
     pub fn from_stored(stored: &StoredChunk) -> OpResult<Self> {
-        let chunk = Self {
+        Self {
             offset: stored.offset,
             len: stored.len,
             window: stored.bytes_per_checksum,
             crcs: stored.crcs.clone(),
-        };
-        match chunk.len > 0 && chunk.window > 0 && chunk.crcs.len() == chunk.windows() * 4 {
-            true => Ok(chunk),
-            false => Err(OpError::malformed(format!(
-                "chunk at {} makes no sense",
-                chunk.offset
-            ))),
         }
+        .checked()
     }
 
     /// Number of windows.
@@ -220,7 +227,50 @@ pub(crate) mod tests {
             refused(&|i| drop(i.checksum_data.checksums.pop())),
             Code::MalformedRequest
         );
+        assert_eq!(
+            refused(&|i| i.checksum_data.checksums[0] = Bytes::from_static(b"abc")),
+            Code::MalformedRequest
+        );
         let none = |i: &mut ChunkInfo| i.checksum_data.r#type = ChecksumType::None.into();
         assert_eq!(refused(&none), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn numbers_from_another_datanode_are_bounded_as_those_of_a_client() {
+        let good = chunk_of(0, &[1; 2000]).to_stored();
+        let taken = |change: &dyn Fn(&mut StoredChunk)| {
+            let mut stored = good.clone();
+            change(&mut stored);
+            let one = |stored: &StoredChunk| Chunk::from_stored(stored).map(|chunk| chunk.end());
+            let of_client = |stored: &StoredChunk| {
+                let chunk = Chunk {
+                    offset: stored.offset,
+                    len: stored.len,
+                    window: stored.bytes_per_checksum,
+                    crcs: stored.crcs.clone(),
+                };
+                Chunk::from_info(&chunk.to_info(1)).map(|chunk| chunk.end())
+            };
+            let (one, other) = (one(&stored), of_client(&stored));
+            assert_eq!(one.is_ok(), other.is_ok(), "{stored:?}");
+            one.ok()
+        };
+        let last = i64::MAX as u64;
+        assert_eq!(taken(&|c| c.offset = last - 2000), Some(last));
+        assert_eq!(taken(&|c| c.offset = last - 1999), None);
+        assert_eq!(taken(&|c| c.offset = u64::MAX), None);
+        assert_eq!(taken(&|c| c.offset = u64::MAX - 1999), None);
+        let sized = |len: u32, window: u32| {
+            taken(&move |c| {
+                c.len = len;
+                c.bytes_per_checksum = window;
+                c.crcs = vec![0; len.div_ceil(window) as usize * 4].into();
+            })
+        };
+        assert_eq!(sized(MAX_CHUNK as u32, 1 << 20), Some(MAX_CHUNK));
+        assert_eq!(sized(MAX_CHUNK as u32 + 1, 1 << 20), None);
+        assert_eq!(sized(u32::MAX, u32::MAX), None);
+        assert_eq!(sized(512, MIN_WINDOW), Some(512));
+        assert_eq!(sized(511, MIN_WINDOW - 1), None);
     }
 }

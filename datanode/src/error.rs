@@ -81,7 +81,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// A file says that its directory belongs to someone else, or to a newer version.
-    #[error("{}: {property} is {found}, but this datanode has {expected}", path.display())]
+    #[error(
+        "{}: {property} is {found}, but this datanode has {expected}{}", path.display(), remedy(property)
+    )]
     Foreign {
         /// The file.
         path: std::path::PathBuf,
@@ -142,6 +144,16 @@ pub enum StartError {
     /// The datanode was shut down meanwhile.
     #[error("the datanode is shutting down")]
     ShuttingDown,
+}
+
+/// What makes a file right that names another owner.
+fn remedy(property: &str) -> &'static str {
+    match property {
+        "datanodeUuid" => {
+            " in the file datanode.id (hdds.datanode.id.dir): restore that file, or use the data directories of this datanode"
+        }
+        _ => "",
+    }
 }
 
 impl StartError {

@@ -8,8 +8,9 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use ozone_common::disk::{Disk, create_dir_durably, replace_file};
 
@@ -87,6 +88,11 @@ pub fn chunks_dir(container: &Path) -> PathBuf {
     container.join("chunks")
 }
 
+/// Other users of the machine may not look into this directory. Blocks.
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
 /// Content of `<dir>/hdds/VERSION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeVersion {
@@ -150,7 +156,9 @@ impl VolumeVersion {
             "storageID={}\nclusterID={}\ndatanodeUuid={}\nctime={}\nlayOutVersion={}\n",
             self.storage_id, self.cluster_id, self.datanode_uuid, self.c_time, self.layout_version,
         );
-        create_dir_durably(disk, &dir.join(HDDS))
+        let home = dir.join(HDDS);
+        create_dir_durably(disk, &home)
+            .and_then(|()| make_private(&home))
             .and_then(|()| replace_file(disk, &path, text.as_bytes()))
             .map_err(StartError::io("write", &path))
     }
@@ -220,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_looks_into_a_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        version().write(&RealDisk, dir.path()).unwrap();
+        let mode = fs::metadata(dir.path().join(HDDS)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700);
+    }
+
+    #[test]
     fn foreign_and_newer_data_is_refused_with_both_values() {
         let check = |v: VolumeVersion| v.check(Path::new("/d"), "CID-1", "dn-1");
         check(version()).unwrap();
@@ -242,7 +258,11 @@ mod tests {
             datanode_uuid: "dn-2".into(),
             ..version()
         };
-        assert!(check(moved).is_err());
+        let text = check(moved).unwrap_err().to_string();
+        assert!(
+            text.contains("dn-2") && text.contains("datanode.id"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) volumes: OnceLock<VolumeSet>,
     pub(crate) pipelines: Pipelines,
     pub(crate) peers: Peers,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     /// Bytes at which a container should be closed.
     pub(crate) container_size: u64,
     pub(crate) clock: Arc<dyn Clock>,

@@ -13,6 +13,7 @@ use ozone_common::rng::{OsRng, Rng};
 use ozone_security::settings::{SecuritySettings, machine_name};
 
 use crate::error::StartError;
+use crate::layout::make_private;
 
 /// Port of the listener for blocks.
 pub(crate) const CLIENT_KEY: &str = "hdds.container.ipc.port";
@@ -20,6 +21,12 @@ pub(crate) const CLIENT_KEY: &str = "hdds.container.ipc.port";
 pub(crate) const PEER_KEY: &str = "hdds.container.ratis.server.port";
 /// Address of metrics and health.
 pub(crate) const HTTP_KEY: &str = "hdds.datanode.http-address";
+
+/// Directories of what is no data.
+const OWN_DIRS: [&str; 2] = [
+    "hdds.datanode.id.dir",
+    "hdds.container.ratis.datanode.storage.dir",
+];
 
 /// Everything that a datanode is started with.
 #[derive(Clone)]
@@ -92,26 +99,25 @@ impl Settings {
     /// Reads and checks what a datanode needs. Asks the resolver: blocks.
     pub(crate) fn read(options: &DatanodeOptions) -> Result<Self, StartError> {
         let config = &options.config;
-        config.make_dirs(&[
-            "hdds.datanode.id.dir",
-            "hdds.container.ratis.datanode.storage.dir",
-        ])?;
+        let own_dirs = OWN_DIRS.map(|key| config.get_dir(key));
+        let [id_dir, log_dir] = own_dirs;
+        let (id_dir, log_dir) = (id_dir?, log_dir?);
         let host = config.get_str("hdds.datanode.client.address")?.to_owned();
         let at = |port: &str| resolve(&HostPort::new(host.clone(), config.get_port(port)?));
         let http_address = resolve(&config.get_address(HTTP_KEY)?)?;
         let security = SecuritySettings::from_config(config)?;
         check_listener(http_address, security.tls)
-            .map_err(|e| StartError::Address(e.to_string()))?;
+            .map_err(|e| StartError::Address(format!("{HTTP_KEY}: {e}")))?;
         let size = |key| config.get_size(key);
         let cache = size("hdds.datanode.metadata.rocksdb.cache.size")?;
         let scan = ScanSettings {
             interval: config.get_duration("hdds.container.scrub.data.scan.interval")?,
             rate: size("hdds.container.scrub.volume.bytes.per.second")?,
         };
-        Ok(Self {
+        let settings = Self {
             data_dirs: config.get_dirs("hdds.datanode.dir")?,
-            id_dir: config.get_dir("hdds.datanode.id.dir")?,
-            log_dir: config.get_dir("hdds.container.ratis.datanode.storage.dir")?,
+            id_dir,
+            log_dir,
             security,
             security_dir: security_dir(config)?,
             client_address: at(CLIENT_KEY)?,
@@ -135,7 +141,19 @@ impl Settings {
             scan: config
                 .get_bool("hdds.container.scrub.enabled")?
                 .then_some(scan),
-        })
+        };
+        // Only once nothing else is wrong: who is refused leaves nothing behind.
+        settings.make_dirs(config)?;
+        Ok(settings)
+    }
+
+    fn make_dirs(&self, config: &Config) -> Result<(), StartError> {
+        let new = [&self.id_dir, &self.log_dir].map(|dir| (dir, !dir.exists()));
+        config.make_dirs(&OWN_DIRS)?;
+        for (dir, _) in new.into_iter().filter(|(_, new)| *new) {
+            make_private(dir).map_err(StartError::io("take the rights of others off", dir))?;
+        }
+        Ok(())
     }
 }
 
@@ -189,5 +207,22 @@ mod tests {
         let options = DatanodeOptions::new(Config::default());
         let text = Settings::read(&options).unwrap_err().to_string();
         assert!(text.contains("ozone.metadata.dirs"), "{text}");
+    }
+
+    #[test]
+    fn a_datanode_that_is_refused_makes_no_directory_and_its_own_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let meta = dir.path().join("meta");
+        let config = Config::from_pairs([("ozone.metadata.dirs", meta.display().to_string())]);
+        let config = config.unwrap();
+        let read = |config: &Config| Settings::read(&DatanodeOptions::new(config.clone()));
+        let text = read(&config).unwrap_err().to_string();
+        assert!(text.contains("hdds.datanode.dir"), "{text}");
+        assert!(!meta.exists());
+        let data = dir.path().join("data").display().to_string();
+        let settings = read(&config.with([("hdds.datanode.dir", data)]).unwrap()).unwrap();
+        let mode = std::fs::metadata(&settings.id_dir).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700);
     }
 }

@@ -73,7 +73,10 @@ impl Scanner {
                     return Ok(());
                 }
             }
-            start = last + 1;
+            let Some(next) = last.checked_add(1) else {
+                break;
+            };
+            start = next;
         }
         if good {
             let now = self.node.clock.wall_ms();

@@ -216,8 +216,8 @@ async fn blocking<T: Send + 'static>(
 
 async fn own_uuid(options: &DatanodeOptions, settings: &Settings) -> Result<Uuid, StartError> {
     let (disk, rng) = (options.disk.clone(), options.rng.clone());
-    let dir = settings.id_dir.clone();
-    blocking(move || identity::load_or_create(&*disk, &dir, &*rng)).await
+    let (dir, data) = (settings.id_dir.clone(), settings.data_dirs.clone());
+    blocking(move || identity::load_or_create(&*disk, &dir, &data, &*rng)).await
 }
 
 async fn listen(
@@ -243,6 +243,7 @@ async fn make_node(
         connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
     })?;
     let (store, logs) = (Arc::new(store), settings.log_dir.clone());
+    let tokens = Arc::new(Tokens::new(settings.tokens, options.clock.clone()));
     Ok(Arc::new(Node {
         uuid,
         containers: Arc::default(),
@@ -251,8 +252,10 @@ async fn make_node(
         peers: Peers::new(
             Channels::new(options.net.clone(), transport.client.clone()),
             options.clock.clone(),
+            tokens.clone(),
+            uuid.to_string(),
         ),
-        tokens: Tokens::new(settings.tokens, options.clock.clone()),
+        tokens,
         container_size: settings.container_size,
         clock: options.clock.clone(),
         rng: options.rng.clone(),
@@ -354,7 +357,7 @@ async fn serve_http(
     });
     let started = HttpServer::start(
         &*options.net,
-        settings.http_address,
+        (settings.http_address, settings.security.tls),
         check,
         axum::Router::new(),
     );
@@ -369,19 +372,20 @@ fn health(node: &Node, membership: &Membership, tolerated: u64) -> Health {
         .get()
         .map_or_else(Vec::new, |volumes| volumes.failures());
     let registered = matches!(membership, Membership::Registered);
+    let failed_pipelines = node.pipelines.failures();
     let failed: Vec<_> = failures
         .iter()
         .map(|(dir, why)| serde_json::json!({ "dir": dir.display().to_string(), "reason": why }))
         .collect();
     Health {
-        healthy: registered && failures.len() as u64 <= tolerated,
+        healthy: registered && failures.len() as u64 <= tolerated && failed_pipelines.is_empty(),
         details: serde_json::json!({
             "uuid": node.uuid.to_string(),
             "registered": registered,
             "failedVolumes": failed,
             "containers": node.containers.list().len(),
-            "pipelines": node.pipelines.report().len(),
-            "failedPipelines": node.pipelines.failures(),
+            "pipelines": node.pipelines.count(),
+            "failedPipelines": failed_pipelines,
         }),
     }
 }

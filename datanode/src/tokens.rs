@@ -1,4 +1,5 @@
-//! Who may do what: block tokens, checked against the keys that SCM hands out.
+//! Who may do what: block tokens, checked against the keys that SCM hands out. Datanodes sign tokens for one another
+//! with the same keys.
 
 use std::sync::Arc;
 
@@ -6,10 +7,19 @@ use ozone_common::clock::Clock;
 use ozone_common::ids::BlockId;
 use ozone_proto::hdds::datanode::Result as Code;
 use ozone_security::secret_keys::{KeyStore, SecretKey, SecretKeys};
-use ozone_security::token::{AccessMode, TokenVerifier};
+use ozone_security::token::{AccessMode, BlockTokenSecret, TokenVerifier};
 use uuid::Uuid;
 
 use crate::error::{OpError, OpResult};
+
+/// How long a token of a datanode for another one is good: as long as their clocks may differ, ms.
+const PEER_TOKEN_MS: u64 = 10 * 60_000;
+
+/// A block as tokens name it. Local id 0, which no block has, stands for the container as a whole.
+pub(crate) fn block_of(container: i64, local: i64) -> BlockId {
+    let id = |id: i64| u64::try_from(id).unwrap_or(u64::MAX);
+    BlockId::new(id(container), id(local))
+}
 
 /// What a command does to a block or container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +28,8 @@ pub(crate) enum Access {
     /// Up to this offset of the block.
     Write(u64),
     Delete,
+    /// What datanodes ask one another; no client's token allows it.
+    Copy,
 }
 
 impl Access {
@@ -26,6 +38,7 @@ impl Access {
             Self::Read => AccessMode::Read,
             Self::Write(_) => AccessMode::Write,
             Self::Delete => AccessMode::Delete,
+            Self::Copy => AccessMode::Copy,
         }
     }
 }
@@ -67,6 +80,22 @@ impl Tokens {
         self.keys.replace(SecretKeys::new(known));
     }
 
+    /// What this datanode, called `own`, shows another one that it asks about a block. None where no tokens are asked
+    /// for, and before SCM has given any key.
+    pub(crate) fn for_peer(&self, own: &str, block: BlockId) -> Option<String> {
+        let now_ms = self.clock.wall_ms();
+        let keys = self.keys.keys();
+        let key = keys.current(now_ms).filter(|_| self.required)?;
+        let secret = BlockTokenSecret {
+            owner: own.to_owned(),
+            block,
+            expires_ms: now_ms.saturating_add(PEER_TOKEN_MS),
+            modes: vec![AccessMode::Copy],
+            max_length: 0,
+        };
+        Some(secret.sign(key).encode_text())
+    }
+
     /// Refuses unless the token allows this access to the block.
     pub(crate) fn check_block(
         &self,
@@ -78,8 +107,7 @@ impl Tokens {
         if !self.required {
             return Ok(());
         }
-        let id = |id: i64| u64::try_from(id).unwrap_or(u64::MAX);
-        let block = BlockId::new(id(container), id(local));
+        let block = block_of(container, local);
         let token = token.unwrap_or_default();
         let now_ms = self.clock.wall_ms();
         let verified = self
@@ -87,7 +115,7 @@ impl Tokens {
             .verify_text(token, block, access.mode(), now_ms)
             .and_then(|secret| match access {
                 Access::Write(end) => secret.check_length(end),
-                Access::Read | Access::Delete => Ok(()),
+                Access::Read | Access::Delete | Access::Copy => Ok(()),
             });
         verified.map_err(|error| {
             metrics::counter!("datanode_token_refusals_total").increment(1);

@@ -190,6 +190,8 @@ fn config(options: &MountOptions) -> Config {
         // The type shows as fuse.ozone. (`Subtype` of fuser 0.18 does not reach the kernel.)
         MountOption::CUSTOM("subtype=ozone".to_owned()),
         MountOption::DefaultPermissions,
+        // Reading leaves the time of access as it is.
+        MountOption::NoAtime,
         pick(options.read_only, MountOption::RO, MountOption::RW),
         pick(options.noexec, MountOption::NoExec, MountOption::Exec),
         pick(options.nosuid, MountOption::NoSuid, MountOption::Suid),

@@ -10,6 +10,7 @@ use ozone_proto::bucket::OBJECT_STORE;
 use ozone_proto::namespace::{
     BucketRow, Change, DirRef, Inode, InodeRow, OrphanRow, Replication, VolumeRow,
 };
+use ozone_proto::om::Status;
 use prost::Message;
 
 use crate::error::{OmError, Result, refuse};
@@ -152,7 +153,8 @@ impl Apply<'_> {
             ),
         };
         if next.saturating_add(count) > OBJECT_STORE {
-            return Err(OmError::Storage("object ids are used up".into()));
+            let message = format!("{count} object ids: {next} and all below are used up");
+            return Err(OmError::refused(Status::NoSpace, message));
         }
         self.put_raw(
             tables::META,

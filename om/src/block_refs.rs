@@ -53,8 +53,9 @@ impl RefChange {
                         .blocks
                         .entry((block.container, block.local))
                         .or_default();
+                    let bytes = i64::try_from(extent.length).unwrap_or(i64::MAX);
                     change.0 += sign;
-                    change.1 += sign * extent.length as i64;
+                    change.1 = change.1.saturating_add(sign * bytes);
                 }
                 Some(Source::Inline(inline)) => {
                     let side = if sign < 0 {

@@ -24,6 +24,7 @@ use ozone_rpc::failover::{Classify, Failover, FailoverError, FailoverPolicy, Ver
 use ozone_rpc::trust::describe;
 use parking_lot::Mutex;
 
+use crate::cluster::Cluster;
 use crate::error::{OmError, Result};
 use crate::tokens::Tokens;
 
@@ -69,6 +70,7 @@ pub struct Blocks {
     clock: Arc<dyn Clock>,
     owner: String,
     tokens: Arc<Tokens>,
+    cluster: Option<Arc<Cluster>>,
     locations: Mutex<HashMap<u64, (Duration, Pipeline)>>,
     space: Mutex<Option<(Duration, StatFsResponse)>>,
 }
@@ -87,6 +89,8 @@ pub struct BlocksOptions {
     pub owner: String,
     /// Makes tokens.
     pub tokens: Arc<Tokens>,
+    /// The cluster that SCM has to be of; none for an OM that has none yet, and only asks for it.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 impl Blocks {
@@ -103,6 +107,7 @@ impl Blocks {
             rng,
             owner,
             tokens,
+            cluster,
         } = options;
         let failover = Failover::new(scm, clock.clone(), rng, policy);
         Self {
@@ -111,12 +116,30 @@ impl Blocks {
             clock,
             owner,
             tokens,
+            cluster,
             locations: Mutex::default(),
             space: Mutex::default(),
         }
     }
 
+    /// Sends a request to an SCM that has proved to be of the own cluster.
     async fn send(&self, kind: Type, body: Body) -> Result<Reply> {
+        self.check_cluster().await?;
+        self.send_unchecked(kind, body).await
+    }
+
+    /// Whether SCM is of the own cluster: asked until it has answered once.
+    pub async fn check_cluster(&self) -> Result<()> {
+        let Some(cluster) = &self.cluster else {
+            return Ok(());
+        };
+        match cluster.known() {
+            Some(known) => known,
+            None => cluster.judge(&self.scm_info().await?),
+        }
+    }
+
+    async fn send_unchecked(&self, kind: Type, body: Body) -> Result<Reply> {
         let attempt = |address: String| self.send_to(address, kind, body.clone());
         self.failover
             .call(attempt)
@@ -155,13 +178,8 @@ impl Blocks {
 
     /// Which cluster SCM is of.
     pub async fn scm_info(&self) -> Result<GetScmInfoResponseProto> {
-        match self
-            .send(
-                Type::GetScmInfo,
-                Body::GetScmInfoRequest(GetScmInfoRequestProto::default()),
-            )
-            .await?
-        {
+        let body = Body::GetScmInfoRequest(GetScmInfoRequestProto::default());
+        match self.send_unchecked(Type::GetScmInfo, body).await? {
             Reply::GetScmInfoResponse(info) => Ok(info),
             _ => Err(unexpected()),
         }

@@ -51,6 +51,11 @@ impl OmError {
         }
     }
 
+    /// Whether this is an outcome of what was asked. Everything else says nothing about that, and is passed on.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
     /// The protocol code of this error.
     pub fn status(&self) -> Status {
         match self {

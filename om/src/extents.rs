@@ -8,7 +8,7 @@ use ozone_proto::namespace::{Extent, extent::Source};
 
 /// End of an extent in the file, exclusive.
 pub fn end(extent: &Extent) -> u64 {
-    extent.file_offset + extent.length
+    extent.file_offset.saturating_add(extent.length)
 }
 
 /// The part of `extent` that lies in `[from, to)`, or `None`.
@@ -23,9 +23,12 @@ pub fn clip(extent: &Extent, from: u64, to: u64) -> Option<Extent> {
     piece.file_offset = start;
     piece.length = stop - start;
     match &mut piece.source {
-        Some(Source::Block(block)) => block.offset += skipped,
-        // An inline value is 16 KiB at most, so what is skipped fits.
-        Some(Source::Inline(inline)) => inline.offset += u32::try_from(skipped).unwrap_or(u32::MAX),
+        Some(Source::Block(block)) => block.offset = block.offset.saturating_add(skipped),
+        // An inline value is within one row of the table, so what is skipped fits.
+        Some(Source::Inline(inline)) => {
+            let skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+            inline.offset = inline.offset.saturating_add(skipped);
+        }
         None => {}
     }
     Some(piece)
@@ -77,7 +80,7 @@ fn absorb(left: &mut Extent, right: &Extent) -> bool {
         return false;
     };
     let one_block = (a.container, a.local) == (b.container, b.local);
-    if !one_block || (reach.0, a.offset + reach.1) != (right.file_offset, b.offset) {
+    if !one_block || (reach.0, a.offset.saturating_add(reach.1)) != (right.file_offset, b.offset) {
         return false;
     }
     a.bcsid = a.bcsid.max(b.bcsid);

@@ -268,9 +268,10 @@ pub fn fold(
         let from = u64::from(inline.offset);
         let piece = by_id.get(&inline.id)?.iter().find(|p| {
             let start = u64::from(p.offset);
-            start <= from && from + extent.length <= start + p.length
+            start <= from && from + extent.length <= start.saturating_add(p.length)
         })?;
-        let offset = piece.block_offset + (from - u64::from(piece.offset));
+        let skipped = from - u64::from(piece.offset);
+        let offset = piece.block_offset.saturating_add(skipped);
         Some(Source::Block(BlockSource { offset, ..*block }))
     };
     let mut refs = RefChange::default();

@@ -32,16 +32,24 @@ pub fn find(rows: &impl Rows, object: u64) -> Result<Option<FoldRow>> {
     rows.get(tables::FOLD, &entry_key(object))
 }
 
-/// Files that are due at `now_ms`, the longest waiting first.
-pub fn due(rows: &impl Rows, now_ms: i64, limit: usize) -> Result<Vec<u64>> {
+/// Files that are due at `now_ms`, the longest waiting first, with the keys of their entries: those after the
+/// entry `after`, at most `limit`.
+pub fn due(
+    rows: &impl Rows,
+    now_ms: i64,
+    (after, limit): (Option<&[u8]>, usize),
+) -> Result<Vec<(Vec<u8>, u64)>> {
     let prefix = tables::number_key(&[0]);
-    let found = rows.scan(tables::FOLD, &prefix, None, limit)?;
-    Ok(found
-        .iter()
-        .filter_map(|(key, _)| tables::parse_number_key::<3>(key))
-        .take_while(|[_, due, _]| i64::try_from(*due).is_ok_and(|due| due <= now_ms))
-        .map(|[_, _, object]| object)
-        .collect())
+    let mut found = Vec::new();
+    for (key, _) in rows.scan(tables::FOLD, &prefix, after, limit)? {
+        let Some([_, due, object]) = tables::parse_number_key::<3>(&key) else {
+            continue;
+        };
+        if i64::try_from(due).is_ok_and(|due| due <= now_ms) {
+            found.push((key, object));
+        }
+    }
+    Ok(found)
 }
 
 /// Takes in that the file got these extents.

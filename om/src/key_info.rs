@@ -40,10 +40,9 @@ pub fn of(names: Names<'_>, row: InodeRow, place: Option<Inode>) -> KeyInfo {
         bucket_name: names.bucket.to_owned(),
         key_name: key,
         data_size: row.size,
-        r#type: if replication.r#type == 0 {
-            ReplicationType::Ratis.into()
-        } else {
-            replication.r#type
+        r#type: match replication.r#type() {
+            ReplicationType::NoneType => ReplicationType::Ratis.into(),
+            _ => replication.r#type,
         },
         factor: Some(if replication.factor == 0 {
             ReplicationFactor::One.into()

@@ -8,6 +8,7 @@ use ozone_common::http::{Health, HttpServer, health_check};
 use ozone_raft::{Group, LogPosition, RaftHost};
 use ozone_rpc::server::{Listener, ServerHandle};
 use ozone_security::guard::Guard;
+use ozone_security::settings::tls_wanted;
 use ozone_security::tls::Transport;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
@@ -58,7 +59,8 @@ pub(crate) async fn serve_raft(
 pub(crate) async fn serve_http(options: &OmOptions, group: &Arc<Group>) -> Result<HttpServer> {
     let key = "ozone.om.http-address";
     let address = options.config.get_address(key).map_err(start)?;
-    let address = resolve(key, address).await?;
+    let secure = tls_wanted(&options.config).map_err(start)?;
+    let address = (resolve(key, address).await?, secure);
     let group = group.clone();
     let health = health_check(move || {
         let health = health(&group);

@@ -43,6 +43,7 @@ pub(crate) fn past_of(body: &Body) -> Option<Past> {
         Body::ReadKey(r) => place(&r.key_args),
         Body::ListKeysRequest(r) => (&*r.volume_name, &*r.bucket_name, r.prefix()),
         Body::ListObjects(r) => (&*r.volume_name, &*r.bucket_name, r.prefix()),
+        // Of a request that changes something such a key is refused as a name. Everything else names no key.
         _ => return None,
     };
     let (name, _) = split(key)?;
@@ -80,7 +81,60 @@ fn dir_of(body: &Body) -> Option<DirRef> {
         Body::SetAttr(r) => of_inode(&r.r#ref),
         Body::Commit(r) => of_inode(&r.r#ref),
         Body::AllocateBlocks(r) => r.bucket,
-        _ => None,
+        Body::StatFs(_) => None,
+        // These name no directory.
+        Body::CreateVolumeRequest(_)
+        | Body::InfoVolumeRequest(_)
+        | Body::DeleteVolumeRequest(_)
+        | Body::ListVolumeRequest(_)
+        | Body::CreateBucketRequest(_)
+        | Body::InfoBucketRequest(_)
+        | Body::DeleteBucketRequest(_)
+        | Body::ListBucketsRequest(_)
+        | Body::CreateKeyRequest(_)
+        | Body::LookupKeyRequest(_)
+        | Body::RenameKeyRequest(_)
+        | Body::DeleteKeyRequest(_)
+        | Body::ListKeysRequest(_)
+        | Body::CommitKeyRequest(_)
+        | Body::AllocateBlockRequest(_)
+        | Body::GetKeyInfoRequest(_)
+        | Body::PutKey(_)
+        | Body::ReadKey(_)
+        | Body::ListObjects(_)
+        | Body::CopyKey(_)
+        | Body::PutObjectTaggingRequest(_)
+        | Body::InitiateMultiPartUploadRequest(_)
+        | Body::CommitMultiPartUploadRequest(_)
+        | Body::CompleteMultiPartUploadRequest(_)
+        | Body::AbortMultiPartUploadRequest(_)
+        | Body::ListMultiPartUploadPartsRequest(_)
+        | Body::ListMultipartUploadsRequest(_)
+        | Body::GetS3SecretRequest(_)
+        | Body::SetS3SecretRequest(_)
+        | Body::RevokeS3SecretRequest(_)
+        | Body::LookupS3Secret(_)
+        | Body::CreateSnapshotRequest(_)
+        | Body::ListSnapshotRequest(_)
+        | Body::SnapshotInfoRequest(_)
+        | Body::DeleteSnapshotRequest(_)
+        | Body::RenameSnapshotRequest(_)
+        | Body::SnapshotDiffRequest(_)
+        | Body::SubmitSnapshotDiffRequest(_)
+        | Body::ListSnapshotDiffJobRequest(_)
+        | Body::CancelSnapshotDiffRequest(_)
+        | Body::OpenSession(_)
+        | Body::CloseSession(_)
+        | Body::KeepAlive(_)
+        | Body::RenewLeases(_)
+        | Body::ReserveIds(_)
+        | Body::Release(_)
+        | Body::ReleaseBlocks(_)
+        | Body::DropOrphans(_)
+        | Body::Purge(_)
+        | Body::Fold(_)
+        | Body::ReclaimSnapshot(_)
+        | Body::ServiceListRequest(_) => None,
     }
 }
 

@@ -118,7 +118,7 @@ impl Replies {
                 .by_client
                 .get(client)
                 .is_some_and(|calls| calls.contains_key(id));
-            if held && now - *time < KEEP_MS {
+            if held && now.saturating_sub(*time) < KEEP_MS {
                 return;
             }
             if held {

@@ -12,12 +12,8 @@ use ozone_common::net::Net;
 use ozone_common::rng::Rng;
 use ozone_common::version_file::VersionFile;
 use ozone_common::worker::Workers;
-use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
-use ozone_proto::namespace::Replication;
 use ozone_proto::om::ozone_manager_service_server::OzoneManagerServiceServer;
-use ozone_raft::{
-    ChannelConnect, Group, GroupConfig, HostConfig, Peer, RaftError, RaftHost, RaftOptions,
-};
+use ozone_raft::{ChannelConnect, HostConfig, RaftHost};
 use ozone_rpc::channel::Channels;
 use ozone_rpc::server::ServerHandle;
 use ozone_security::enrol::Enrolment;
@@ -32,7 +28,9 @@ use crate::background::{
 };
 use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
+use crate::cluster::{self, Cluster, ClusterWatch};
 use crate::error::{OmError, Result};
+use crate::group::{self, Opening};
 use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
 use crate::leases::Leases;
@@ -41,10 +39,12 @@ use crate::opens::Opens;
 use crate::removals::Removals;
 use crate::room::RoomWatch;
 use crate::runner::Runner;
+use crate::saved_metrics::SavedMetrics;
 use crate::security::enrolment;
 use crate::service::OmService;
 use crate::services::Services;
-use crate::snapshots;
+pub use crate::settings::check_config;
+use crate::settings::{default_replication, number, snapshot_settings};
 use crate::snapshots::jobs::Jobs;
 use crate::snapshots::reports::Reports;
 use crate::state_machine::OmState;
@@ -58,8 +58,6 @@ const DIRS: &[&str] = &[
 ];
 /// How long a stopping listener waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a single OM may take to lead itself.
-const ELECTION: Duration = Duration::from_secs(30);
 
 /// What an OM is started with.
 #[derive(Clone)]
@@ -84,6 +82,8 @@ pub struct OmServer {
     client: ServerHandle,
     raft: ServerHandle,
     http: HttpServer,
+    cluster: Arc<Cluster>,
+    metrics: SavedMetrics,
 }
 
 /// Where an OM listens.
@@ -95,7 +95,7 @@ pub struct OmAddresses {
     pub http: SocketAddr,
 }
 
-fn start(error: impl std::fmt::Display) -> OmError {
+pub(crate) fn start(error: impl std::fmt::Display) -> OmError {
     OmError::Start(error.to_string())
 }
 
@@ -119,7 +119,9 @@ pub async fn init(options: &OmOptions) -> Result<String> {
     let identity = enrolment.identity().await.map_err(start)?;
     let channels = Arc::new(Channels::new(options.net.clone(), identity));
     let tokens = Arc::new(Tokens::new(options.clock.clone()));
-    let info = blocks(options, &channels, tokens)?.scm_info().await?;
+    let info = blocks(options, &channels, (tokens, None))?
+        .scm_info()
+        .await?;
     let cluster = ClusterIdentity {
         cluster_id: info.cluster_id,
         scm_id: info.scm_id,
@@ -143,22 +145,16 @@ pub(crate) async fn blocking<T: Send + 'static>(
     ozone_kv::blocking(work).await.map_err(start)?
 }
 
-/// Refuses a configuration that asks for what this version does not do, where not doing it would be
-/// dangerous.
-pub fn check_config(config: &Config) -> Result<()> {
-    let key = "ozone.acl.enabled";
-    match config.get_bool(key).map_err(start)? {
-        true => Err(OmError::Start(format!(
-            "{}: {key} is true, and access control lists are not enforced by this version: everybody \
-             could do everything. Set it to false",
-            config.source(key)
-        ))),
-        false => Ok(()),
-    }
+fn scm(config: &Config) -> Result<Vec<String>> {
+    scm_addresses(config, "ozone.scm.block.client.address").map_err(start)
 }
 
-fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) -> Result<Blocks> {
-    let scm = scm_addresses(&options.config, "ozone.scm.block.client.address").map_err(start)?;
+fn blocks(
+    options: &OmOptions,
+    channels: &Arc<Channels>,
+    (tokens, cluster): (Arc<Tokens>, Option<Arc<Cluster>>),
+) -> Result<Blocks> {
+    let scm = scm(&options.config)?;
     Ok(Blocks::new(BlocksOptions {
         channels: channels.clone(),
         scm,
@@ -166,6 +162,7 @@ fn blocks(options: &OmOptions, channels: &Arc<Channels>, tokens: Arc<Tokens>) ->
         rng: options.rng.clone(),
         owner: "om".to_owned(),
         tokens,
+        cluster,
     }))
 }
 
@@ -173,46 +170,6 @@ fn make_tokens(options: &OmOptions) -> Result<Arc<Tokens>> {
     let lifetime = options.config.get_duration("hdds.block.token.expiry.time");
     let tokens = Tokens::new(options.clock.clone()).lasting(lifetime.map_err(start)?);
     Ok(Arc::new(tokens))
-}
-
-fn default_replication(config: &Config) -> Result<Replication> {
-    let text = config
-        .get_str("ozone.server.default.replication")
-        .map_err(start)?;
-    let factor = match text {
-        "1" | "ONE" => ReplicationFactor::One,
-        "3" | "THREE" => ReplicationFactor::Three,
-        other => {
-            let message = format!(
-                "ozone.server.default.replication is {other:?}: ONE or THREE would be right"
-            );
-            return Err(OmError::Start(message));
-        }
-    };
-    Ok(Replication {
-        r#type: ReplicationType::Ratis.into(),
-        factor: factor.into(),
-    })
-}
-
-fn number<T: TryFrom<u64>>(config: &Config, key: &str) -> Result<T> {
-    let value = config.get_int(key).map_err(start)?;
-    T::try_from(value).map_err(|_| {
-        let source = config.source(key);
-        OmError::Start(format!(
-            "{source}: {key} is {value}: a smaller number would be right"
-        ))
-    })
-}
-
-fn snapshot_settings(config: &Config) -> Result<snapshots::Settings> {
-    let switch = |key| config.get_bool(key).map_err(start);
-    Ok(snapshots::Settings {
-        enabled: switch("ozone.filesystem.snapshot.enabled")?,
-        limit: number(config, "ozone.om.fs.snapshot.max.limit")?,
-        rename_allowed: switch("ozone.om.snapshot.rename.allowed")?,
-        diff_page: number(config, "ozone.om.snapshot.diff.max.page.size")?,
-    })
 }
 
 impl OmServer {
@@ -251,30 +208,32 @@ impl OmServer {
         });
         let host = host.map_err(start)?;
         *made = Some(host.clone());
+        let channels = Arc::new(Channels::new(options.net.clone(), transport.client.clone()));
+        let tokens = make_tokens(&options)?;
+        let cluster = Cluster::new(&layout.current(), &version, scm(&options.config)?);
+        let cluster = Arc::new(cluster);
+        let blocks = blocks(&options, &channels, (tokens.clone(), Some(cluster.clone())))?;
+        cluster::ask_at_start(&blocks).await?;
         let guard = |roles| Guard::new(&version.cluster_id, roles);
         let place = (&options, &transport);
         let raft = serve_raft(place, &host, guard(&[Role::Om])).await?;
-        let group = open_group(
-            &layout,
-            &host,
-            &version.cluster_id,
-            raft.address(),
+        let opening = Opening {
+            layout: &layout,
+            cluster_id: &version.cluster_id,
+            address: raft.address(),
             disk,
-            state.clone(),
-        )
-        .await?;
+        };
+        let group = group::open(opening, &host, state.clone()).await?;
 
-        let channels = Arc::new(Channels::new(options.net.clone(), transport.client.clone()));
-        let tokens = make_tokens(&options)?;
         let refresh = KeyRefresh {
             channels: channels.clone(),
             scm: scm_security,
-            tokens: tokens.clone(),
+            tokens,
         };
         let leader = Arc::new(Leader {
             state,
             group: group.clone(),
-            blocks: blocks(&options, &channels, tokens)?,
+            blocks,
             opens: Opens::default(),
             removals: Removals::default(),
             leases: Leases::new(options.clock.clone()),
@@ -304,7 +263,10 @@ impl OmServer {
         let workers = background(&options, &layout, &runner, channels)?;
         workers.spawn(keeper);
         workers.spawn(refresh);
-        lead(&leader, started).await?;
+        workers.spawn(ClusterWatch(leader.clone()));
+        let metrics = saved_metrics(&options, &layout, &leader)?;
+        workers.spawn(metrics.clone());
+        group::lead(&leader, started).await?;
         let service = OzoneManagerServiceServer::new(OmService {
             runner: runner.clone(),
             guard: guard(&[Role::Client]),
@@ -320,7 +282,15 @@ impl OmServer {
             client,
             raft,
             http,
+            cluster,
+            metrics,
         })
+    }
+
+    /// Returns when SCM, which could not be asked at the start, has turned out to be of another cluster, with
+    /// what differs: this OM is to be stopped then.
+    pub async fn foreign(&self) -> OmError {
+        self.cluster.foreign().await
     }
 
     /// Where it listens.
@@ -343,12 +313,22 @@ impl OmServer {
         self.host.shutdown().await;
         self.raft.shutdown(GRACE).await;
         self.http.shutdown().await;
+        if let Err(error) = self.metrics.save().await {
+            tracing::warn!(%error, "the count of keys is not saved");
+        }
         let state = self.runner.leader.state.clone();
         let flushed = ozone_kv::blocking(move || state.store().and_then(|s| s.flush())).await;
         if let Ok(Err(error)) = flushed {
             tracing::error!(%error, "last flush failed: the log will be replayed at the next start");
         }
     }
+}
+
+fn saved_metrics(options: &OmOptions, layout: &Layout, leader: &Leader) -> Result<SavedMetrics> {
+    let key = "ozone.om.save.metrics.interval";
+    let interval = options.config.get_duration(key).map_err(start)?;
+    let place = (options.disk.clone(), layout.data.as_path());
+    Ok(SavedMetrics::new(leader.state.clone(), place, interval))
 }
 
 /// What the leader does on its own.
@@ -367,10 +347,7 @@ fn background(
         disk: options.disk.clone(),
         dirs: vec![layout.data.clone(), layout.raft.clone()],
     });
-    workers.spawn(Fold {
-        runner: runner.clone(),
-        writer: BlockWriter { channels },
-    });
+    workers.spawn(Fold::new(runner.clone(), BlockWriter { channels }));
     workers.spawn(Reclaim {
         runner: runner.clone(),
         interval,
@@ -394,45 +371,4 @@ fn background(
         workers.spawn(emptier);
     }
     Ok(workers)
-}
-
-/// Waits until this OM serves. No earlier leader has granted leases after `started`.
-async fn lead(leader: &Leader, started: Duration) -> Result<()> {
-    let group = &leader.group;
-    group.wait_for_leader(ELECTION).await.map_err(start)?;
-    // Everything that was acknowledged before is applied first: sessions are among it.
-    while let Err(error) = group.read_barrier().await {
-        match error {
-            RaftError::Timeout(_) => tracing::info!("the log is being applied"),
-            other => return Err(start(other)),
-        }
-    }
-    leader.take_over(started).await
-}
-
-async fn open_group(
-    layout: &Layout,
-    host: &Arc<RaftHost>,
-    cluster_id: &str,
-    address: SocketAddr,
-    disk: Arc<dyn Disk>,
-    state: Arc<OmState>,
-) -> Result<Arc<Group>> {
-    let config = GroupConfig {
-        group_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("om/{cluster_id}").as_bytes()),
-        storage_dir: layout.raft.clone(),
-        members: vec![Peer {
-            id: host.node_id(),
-            address: address.to_string(),
-        }],
-        options: RaftOptions {
-            disk,
-            ..RaftOptions::default()
-        },
-    };
-    let opened = host.open_group(config, state).await;
-    opened.map_err(|error| match error {
-        lost @ RaftError::LogLost { .. } => start(format!("ozone.om.ratis.storage.dir: {lost}")),
-        other => start(other),
-    })
 }

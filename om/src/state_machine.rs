@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ozone_kv::WriteTarget;
 use ozone_proto::namespace::SnapshotRow;
 use ozone_proto::om::om_request::Body;
-use ozone_proto::om::{OmRequest, OmResponse, Status, Type};
+use ozone_proto::om::{OmRequest, OmResponse, Status};
 use ozone_raft::{ApplyBatch, Command, StateMachine, StateMachineError};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
@@ -85,10 +85,10 @@ impl OmState {
             rows.put(tables::TRANSACTION_INFO.0, key, index);
         }
         store.write(rows)?;
-        match commands.last().map(type_of) {
-            Some(Type::CreateSnapshot) => complete_last_snapshot(&store, &self.checkpoints)?,
-            Some(Type::ReclaimSnapshot) => self.forget_reclaimed(&store)?,
-            _ => {}
+        match commands.last().and_then(snapshot_step) {
+            Some(SnapshotStep::Create) => complete_last_snapshot(&store, &self.checkpoints)?,
+            Some(SnapshotStep::Reclaim) => self.forget_reclaimed(&store)?,
+            None => {}
         }
         Ok(answers)
     }
@@ -105,20 +105,30 @@ impl OmState {
     }
 }
 
-/// What a command asks for. Decodes nothing but that: this is asked about every command.
-fn type_of(command: &Command) -> Type {
-    let kind = OnlyType::decode(command.data.clone());
-    let kind = kind
-        .ok()
-        .and_then(|kind| Type::try_from(kind.cmd_type).ok());
-    kind.unwrap_or(Type::UnknownCommand)
+/// What is done with a snapshot behind a command.
+enum SnapshotStep {
+    Create,
+    Reclaim,
 }
 
-/// The first field of a request; others are skipped.
+/// Told by the body alone, by which the command is applied: what else a request says of its type may be anything.
+/// Decodes nothing but that: this is asked about every command.
+fn snapshot_step(command: &Command) -> Option<SnapshotStep> {
+    let found = OnlySnapshots::decode(command.data.clone()).ok()?;
+    match (found.create, found.reclaim) {
+        (Some(_), _) => Some(SnapshotStep::Create),
+        (_, Some(_)) => Some(SnapshotStep::Reclaim),
+        (None, None) => None,
+    }
+}
+
+/// Two bodies of a request; everything else is skipped.
 #[derive(Clone, PartialEq, Message)]
-struct OnlyType {
-    #[prost(int32, required, tag = "1")]
-    cmd_type: i32,
+struct OnlySnapshots {
+    #[prost(bytes = "bytes", optional, tag = "112")]
+    create: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2031")]
+    reclaim: Option<Bytes>,
 }
 
 /// Makes the checkpoint of the last snapshot, if it is missing and nothing was applied since.
@@ -165,9 +175,9 @@ fn apply_one(command: &Command, rows: &mut Batched, replies: &mut Replies) -> Re
     };
     let (outcome, changes) = match outcome {
         Ok((reply, changes)) => (Ok(reply), changes),
+        Err(refusal) if refusal.is_refusal() => (Err(refusal), Vec::new()),
         // A fault of this replica, not an outcome of the command.
-        Err(fault @ OmError::Storage(_)) => return Err(fault),
-        Err(refusal) => (Err(refusal), Vec::new()),
+        Err(fault) => return Err(fault),
     };
     let mut answer = response(&request, outcome);
     answer.changes = changes;
@@ -242,10 +252,7 @@ impl StateMachine for OmState {
     }
 
     fn ends_batch(&self, command: &Command) -> bool {
-        matches!(
-            type_of(command),
-            Type::CreateSnapshot | Type::ReclaimSnapshot
-        )
+        snapshot_step(command).is_some()
     }
 
     fn flush(&self) -> Result<(), StateMachineError> {

@@ -10,7 +10,7 @@ use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{KeyArgs, ListBucketsRequest};
 
-use crate::error::{OmError, Result};
+use crate::error::Result;
 use crate::leader::Leader;
 use crate::namespace::{self, Level};
 use crate::reads::listing;
@@ -18,8 +18,10 @@ use crate::rows::Rows;
 
 /// The buckets that the request touches, each once, in order.
 pub async fn buckets(body: &Body, leader: &Leader) -> Result<Vec<u64>> {
-    let mut found = by_id(body);
-    let named = by_name(body);
+    let Touched {
+        ids: mut found,
+        named,
+    } = named_by(body);
     if !named.is_empty() {
         found.extend(leader.peek(move |rows| resolve(&named, rows)).await?);
     }
@@ -49,63 +51,6 @@ fn as_bucket(inode: &Inode) -> Option<u64> {
     matches!(namespace::level(dir), Level::Volume(_)).then_some(place.object_id)
 }
 
-/// Without a look at the rows; a bucket may come several times.
-fn by_id(body: &Body) -> Vec<u64> {
-    let mut found = Vec::new();
-    match body {
-        Body::Lookup(r) => add_dir(&mut found, r.dir.as_ref()),
-        Body::ReadDir(r) => add_dir(&mut found, r.dir.as_ref()),
-        Body::Create(r) => add_dir(&mut found, r.dir.as_ref()),
-        Body::Unlink(r) => add_dir(&mut found, r.dir.as_ref()),
-        Body::Rename(r) => {
-            add_dir(&mut found, r.from_dir.as_ref());
-            add_dir(&mut found, r.to_dir.as_ref());
-        }
-        Body::Link(r) => {
-            add_inode(&mut found, r.source.as_ref());
-            add_dir(&mut found, r.dir.as_ref());
-        }
-        Body::GetAttr(r) => add_inode(&mut found, r.r#ref.as_ref()),
-        Body::GetExtents(r) => add_inode(&mut found, r.r#ref.as_ref()),
-        Body::Open(r) => add_inode(&mut found, r.r#ref.as_ref()),
-        Body::SetAttr(r) => add_inode(&mut found, r.r#ref.as_ref()),
-        Body::Commit(r) => add_inode(&mut found, r.r#ref.as_ref()),
-        Body::Batch(r) => {
-            for part in r.parts.iter().filter_map(|part| part.change.as_ref()) {
-                match part {
-                    Part::Create(r) => add_dir(&mut found, r.dir.as_ref()),
-                    Part::SetAttr(r) => add_inode(&mut found, r.r#ref.as_ref()),
-                    Part::Commit(r) => add_inode(&mut found, r.r#ref.as_ref()),
-                }
-            }
-        }
-        _ => {}
-    }
-    found
-}
-
-fn add(found: &mut Vec<u64>, bucket: u64) {
-    // The many parts of a batch are mostly in one bucket.
-    if found.last() != Some(&bucket) {
-        found.push(bucket);
-    }
-}
-
-fn add_dir(found: &mut Vec<u64>, dir: Option<&DirRef>) {
-    if let Some(Level::Bucket { bucket, .. }) = dir.map(namespace::level) {
-        add(found, bucket);
-    }
-}
-
-fn add_inode(found: &mut Vec<u64>, inode: Option<&InodeRef>) {
-    let Some(inode) = inode else { return };
-    match inode.dir.as_ref().map(namespace::level) {
-        Some(Level::Bucket { bucket, .. }) => add(found, bucket),
-        Some(Level::Volume(_)) => add(found, inode.object_id),
-        _ => {}
-    }
-}
-
 /// Buckets that must be looked up by their names.
 enum Named {
     /// A name in a volume that is known by its id.
@@ -118,57 +63,156 @@ enum Named {
     List(ListBucketsRequest),
 }
 
-fn by_name(body: &Body) -> Vec<Named> {
-    let child = |dir: &Option<DirRef>, name: &[u8]| {
+/// The buckets that a request names.
+#[derive(Default)]
+struct Touched {
+    /// Without a look at the rows; a bucket may come several times.
+    ids: Vec<u64>,
+    named: Vec<Named>,
+}
+
+impl Touched {
+    fn id(&mut self, bucket: u64) {
+        // The many parts of a batch are mostly in one bucket.
+        if self.ids.last() != Some(&bucket) {
+            self.ids.push(bucket);
+        }
+    }
+
+    fn dir(&mut self, dir: Option<&DirRef>) {
+        if let Some(Level::Bucket { bucket, .. }) = dir.map(namespace::level) {
+            self.id(bucket);
+        }
+    }
+
+    fn inode(&mut self, inode: Option<&InodeRef>) {
+        let Some(inode) = inode else { return };
+        match inode.dir.as_ref().map(namespace::level) {
+            Some(Level::Bucket { bucket, .. }) => self.id(bucket),
+            Some(Level::Volume(_)) => self.id(inode.object_id),
+            Some(Level::Root) | None => {}
+        }
+    }
+
+    /// A name in a directory: in that of a volume it is a bucket's.
+    fn child(&mut self, dir: Option<&DirRef>, name: &[u8]) {
+        self.dir(dir);
+        self.in_volume(dir, |dir| Named::Child(*dir, name.to_vec()));
+    }
+
+    fn in_volume(&mut self, dir: Option<&DirRef>, name: impl FnOnce(&DirRef) -> Named) {
         let dir = dir.filter(|dir| matches!(namespace::level(dir), Level::Volume(_)));
-        dir.map(|dir| Named::Child(dir, name.to_vec()))
-    };
-    let named = match body {
-        Body::Lookup(r) => child(&r.dir, &r.name),
-        Body::Create(r) => child(&r.dir, &r.name),
-        Body::Unlink(r) => child(&r.dir, &r.name),
-        Body::Batch(r) => {
-            let creates = r.parts.iter().filter_map(|part| match &part.change {
-                Some(Part::Create(r)) => child(&r.dir, &r.name),
-                _ => None,
-            });
-            return creates.collect();
+        self.named.extend(dir.map(name));
+    }
+
+    fn bucket(&mut self, volume: &str, bucket: &str) {
+        let (volume, bucket) = (volume.to_owned(), bucket.to_owned());
+        self.named.push(Named::Bucket(volume, bucket));
+    }
+
+    fn key(&mut self, args: &KeyArgs) {
+        self.bucket(&args.volume_name, &args.bucket_name);
+    }
+
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Create(r) => self.child(r.dir.as_ref(), &r.name),
+            Part::SetAttr(r) => self.inode(r.r#ref.as_ref()),
+            Part::Commit(r) => self.inode(r.r#ref.as_ref()),
         }
+    }
+}
+
+fn named_by(body: &Body) -> Touched {
+    let mut found = Touched::default();
+    match body {
+        Body::Lookup(r) => found.child(r.dir.as_ref(), &r.name),
+        Body::Create(r) => found.child(r.dir.as_ref(), &r.name),
+        Body::Unlink(r) => found.child(r.dir.as_ref(), &r.name),
         Body::ReadDir(r) => {
-            let level = r.dir.as_ref().map(namespace::level);
-            matches!(level, Some(Level::Volume(_))).then(|| Named::Page(r.clone()))
+            found.dir(r.dir.as_ref());
+            found.in_volume(r.dir.as_ref(), |_| Named::Page(r.clone()));
         }
-        Body::CreateKeyRequest(r) => Some(of_key(&r.key_args)),
-        Body::CommitKeyRequest(r) => Some(of_key(&r.key_args)),
-        Body::PutKey(r) => Some(of_key(&r.key_args)),
-        Body::CopyKey(r) => return vec![of_key(&r.source), of_key(&r.key_args)],
-        Body::PutObjectTaggingRequest(r) => Some(of_key(&r.key_args)),
-        Body::InitiateMultiPartUploadRequest(r) => Some(of_key(&r.key_args)),
-        Body::CompleteMultiPartUploadRequest(r) => Some(of_key(&r.key_args)),
-        Body::ReadKey(r) => Some(of_key(&r.key_args)),
-        Body::ListObjects(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
-        Body::LookupKeyRequest(r) => Some(of_key(&r.key_args)),
-        Body::GetKeyInfoRequest(r) => Some(of_key(&r.key_args)),
-        Body::DeleteKeyRequest(r) => Some(of_key(&r.key_args)),
-        Body::RenameKeyRequest(r) => Some(of_key(&r.key_args)),
-        Body::ListKeysRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
-        Body::InfoBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
-        Body::DeleteBucketRequest(r) => Some(bucket(&r.volume_name, &r.bucket_name)),
-        Body::CreateSnapshotRequest(r) if !r.no_flush() => {
-            Some(bucket(r.volume_name(), r.bucket_name()))
+        Body::Rename(r) => {
+            found.dir(r.from_dir.as_ref());
+            found.dir(r.to_dir.as_ref());
         }
-        Body::ListBucketsRequest(r) => Some(Named::List(r.clone())),
-        _ => None,
-    };
-    named.into_iter().collect()
-}
-
-fn bucket(volume: &str, bucket: &str) -> Named {
-    Named::Bucket(volume.to_owned(), bucket.to_owned())
-}
-
-fn of_key(args: &KeyArgs) -> Named {
-    bucket(&args.volume_name, &args.bucket_name)
+        Body::Link(r) => {
+            found.inode(r.source.as_ref());
+            found.dir(r.dir.as_ref());
+        }
+        Body::GetAttr(r) => found.inode(r.r#ref.as_ref()),
+        Body::GetExtents(r) => found.inode(r.r#ref.as_ref()),
+        Body::Open(r) => found.inode(r.r#ref.as_ref()),
+        Body::SetAttr(r) => found.inode(r.r#ref.as_ref()),
+        Body::Commit(r) => found.inode(r.r#ref.as_ref()),
+        Body::Batch(r) => {
+            let parts = r.parts.iter().filter_map(|part| part.change.as_ref());
+            parts.for_each(|part| found.part(part));
+        }
+        Body::CreateKeyRequest(r) => found.key(&r.key_args),
+        Body::CommitKeyRequest(r) => found.key(&r.key_args),
+        Body::PutKey(r) => found.key(&r.key_args),
+        Body::CopyKey(r) => {
+            found.key(&r.source);
+            found.key(&r.key_args);
+        }
+        Body::PutObjectTaggingRequest(r) => found.key(&r.key_args),
+        Body::InitiateMultiPartUploadRequest(r) => found.key(&r.key_args),
+        Body::CompleteMultiPartUploadRequest(r) => found.key(&r.key_args),
+        Body::ReadKey(r) => found.key(&r.key_args),
+        Body::LookupKeyRequest(r) => found.key(&r.key_args),
+        Body::GetKeyInfoRequest(r) => found.key(&r.key_args),
+        Body::DeleteKeyRequest(r) => found.key(&r.key_args),
+        Body::RenameKeyRequest(r) => found.key(&r.key_args),
+        Body::ListObjects(r) => found.bucket(&r.volume_name, &r.bucket_name),
+        Body::ListKeysRequest(r) => found.bucket(&r.volume_name, &r.bucket_name),
+        Body::InfoBucketRequest(r) => found.bucket(&r.volume_name, &r.bucket_name),
+        Body::DeleteBucketRequest(r) => found.bucket(&r.volume_name, &r.bucket_name),
+        Body::CreateSnapshotRequest(r) if r.no_flush() => {}
+        Body::CreateSnapshotRequest(r) => found.bucket(r.volume_name(), r.bucket_name()),
+        Body::ListBucketsRequest(r) => found.named.push(Named::List(r.clone())),
+        // Volumes, secrets and servers.
+        Body::CreateVolumeRequest(_)
+        | Body::InfoVolumeRequest(_)
+        | Body::DeleteVolumeRequest(_)
+        | Body::ListVolumeRequest(_)
+        | Body::GetS3SecretRequest(_)
+        | Body::SetS3SecretRequest(_)
+        | Body::RevokeS3SecretRequest(_)
+        | Body::LookupS3Secret(_)
+        | Body::ServiceListRequest(_)
+        | Body::StatFs(_) => {}
+        // A bucket that nobody has yet.
+        Body::CreateBucketRequest(_) => {}
+        // Parts and blocks of what is no key yet, which no session can hold back.
+        Body::AllocateBlockRequest(_)
+        | Body::CommitMultiPartUploadRequest(_)
+        | Body::AbortMultiPartUploadRequest(_)
+        | Body::ListMultiPartUploadPartsRequest(_)
+        | Body::ListMultipartUploadsRequest(_)
+        | Body::AllocateBlocks(_)
+        | Body::ReleaseBlocks(_) => {}
+        // Snapshots that are there, in which nothing changes.
+        Body::ListSnapshotRequest(_)
+        | Body::SnapshotInfoRequest(_)
+        | Body::DeleteSnapshotRequest(_)
+        | Body::RenameSnapshotRequest(_)
+        | Body::SnapshotDiffRequest(_)
+        | Body::SubmitSnapshotDiffRequest(_)
+        | Body::ListSnapshotDiffJobRequest(_)
+        | Body::CancelSnapshotDiffRequest(_) => {}
+        // Sessions.
+        Body::OpenSession(_)
+        | Body::CloseSession(_)
+        | Body::KeepAlive(_)
+        | Body::RenewLeases(_)
+        | Body::ReserveIds(_)
+        | Body::Release(_) => {}
+        // The OM's own, of what nobody sees.
+        Body::DropOrphans(_) | Body::Purge(_) | Body::Fold(_) | Body::ReclaimSnapshot(_) => {}
+    }
+    found
 }
 
 fn resolve(named: &[Named], rows: &impl Rows) -> Result<Vec<u64>> {
@@ -176,9 +220,9 @@ fn resolve(named: &[Named], rows: &impl Rows) -> Result<Vec<u64>> {
     for name in named {
         match resolve_one(name, rows) {
             Ok(buckets) => found.extend(buckets),
-            Err(fault @ (OmError::Storage(_) | OmError::NotInMemory)) => return Err(fault),
             // What cannot be looked up now is refused when it is asked for in earnest.
-            Err(_) => {}
+            Err(refusal) if refusal.is_refusal() => {}
+            Err(fault) => return Err(fault),
         }
     }
     Ok(found)
@@ -226,6 +270,14 @@ mod tests {
         })
     }
 
+    fn ids(body: &Body) -> Vec<u64> {
+        named_by(body).ids
+    }
+
+    fn named(body: &Body) -> usize {
+        named_by(body).named.len()
+    }
+
     fn inode(dir: Option<DirRef>, object_id: u64) -> Option<InodeRef> {
         Some(InodeRef {
             dir,
@@ -241,13 +293,13 @@ mod tests {
             to_dir: dir(3),
             ..Default::default()
         });
-        assert_eq!(by_id(&rename), [5, 3]);
+        assert_eq!(ids(&rename), [5, 3]);
         let get = |r#ref| Body::GetAttr(GetAttrRequest { r#ref });
-        assert_eq!(by_id(&get(inode(dir(5), 42))), [5]);
+        assert_eq!(ids(&get(inode(dir(5), 42))), [5]);
         let bucket = get(inode(Some(VOLUME), 7));
-        assert_eq!(by_id(&bucket), [7], "the bucket itself");
-        assert!(by_id(&get(inode(Some(DirRef::default()), 2))).is_empty());
-        assert!(by_id(&Body::StatFs(StatFsRequest { dir: dir(5) })).is_empty());
+        assert_eq!(ids(&bucket), [7], "the bucket itself");
+        assert!(ids(&get(inode(Some(DirRef::default()), 2))).is_empty());
+        assert!(ids(&Body::StatFs(StatFsRequest { dir: dir(5) })).is_empty());
         let part = |bucket| BatchPart {
             change: Some(Part::Commit(CommitRequest {
                 r#ref: inode(dir(bucket), 42),
@@ -256,7 +308,7 @@ mod tests {
             ..Default::default()
         };
         let parts = [5, 5, 6].map(part).to_vec();
-        assert_eq!(by_id(&Body::Batch(BatchRequest { parts })), [5, 6]);
+        assert_eq!(ids(&Body::Batch(BatchRequest { parts })), [5, 6]);
     }
 
     #[test]
@@ -267,13 +319,11 @@ mod tests {
                 ..Default::default()
             })
         };
-        assert!(by_name(&lookup(dir(5))).is_empty());
-        assert!(by_name(&lookup(Some(DirRef::default()))).is_empty());
-        assert_eq!(by_name(&lookup(Some(VOLUME))).len(), 1);
-        assert_eq!(
-            by_name(&Body::DeleteKeyRequest(Default::default())).len(),
-            1
-        );
-        assert!(by_name(&Body::KeepAlive(Default::default())).is_empty());
+        assert_eq!(named(&lookup(dir(5))), 0);
+        assert_eq!(named(&lookup(Some(DirRef::default()))), 0);
+        assert_eq!(named(&lookup(Some(VOLUME))), 1);
+        assert_eq!(named(&Body::DeleteKeyRequest(Default::default())), 1);
+        assert_eq!(named(&Body::CopyKey(Default::default())), 2);
+        assert_eq!(named(&Body::KeepAlive(Default::default())), 0);
     }
 }

@@ -10,6 +10,7 @@ use ozone_common::units::parse_duration;
 use ozone_scm::{CertificateFor, ScmOptions};
 
 use crate::daemon::text;
+use crate::output;
 
 /// Arguments of `ozone admin`.
 #[derive(Args)]
@@ -81,8 +82,10 @@ pub(crate) async fn run(args: AdminArgs, config: Config) -> Result<(), String> {
         }
     };
     issue(&options, whom, valid, &file).await?;
-    println!("{} is written: keep it secret", file.display());
-    Ok(())
+    output::line(format_args!(
+        "{} is written: keep it secret",
+        file.display()
+    ))
 }
 
 /// Has the running SCM certify somebody, and writes the bundle.

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use ozone_common::config::{Config, om_nodes, scm_nodes};
+use ozone_common::config::{Config, ServiceNode, om_nodes, scm_nodes};
+
+use crate::daemon::text;
+use crate::output;
 
 /// Arguments of `ozone getconf`.
 #[derive(Args)]
@@ -35,22 +38,14 @@ enum What {
 pub(crate) fn run(args: &GetconfArgs, config: &Config) -> ExitCode {
     let printed = match &args.what {
         What::ConfKey { key } => match config.get(key) {
-            Some(value) => {
-                println!("{value}");
-                Ok(())
-            }
+            Some(value) => output::line(value),
             None => Err(format!("Configuration {key} is missing.")),
         },
-        What::OzoneManagers => om_nodes(config).map(print_hosts).map_err(|e| e.to_string()),
-        What::StorageContainerManagers => scm_nodes(config)
-            .map(print_hosts)
-            .map_err(|e| e.to_string()),
-        What::List => {
-            config
-                .iter()
-                .for_each(|(key, value)| println!("{key}={value}"));
-            Ok(())
-        }
+        What::OzoneManagers => om_nodes(config).map_err(text).and_then(print_hosts),
+        What::StorageContainerManagers => scm_nodes(config).map_err(text).and_then(print_hosts),
+        What::List => config
+            .iter()
+            .try_for_each(|(key, value)| output::line(format_args!("{key}={value}"))),
     };
     match printed {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +56,7 @@ pub(crate) fn run(args: &GetconfArgs, config: &Config) -> ExitCode {
     }
 }
 
-fn print_hosts(nodes: Vec<ozone_common::config::ServiceNode>) {
+fn print_hosts(nodes: Vec<ServiceNode>) -> Result<(), String> {
     let hosts: Vec<_> = nodes.into_iter().map(|node| node.address.host).collect();
-    println!("{}", hosts.join(" "));
+    output::line(hosts.join(" "))
 }

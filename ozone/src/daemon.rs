@@ -14,7 +14,7 @@ use ozone_scm::{ScmOptions, ScmServer};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::signals;
+use crate::{output, signals};
 
 /// Arguments of `ozone scm`.
 #[derive(Args)]
@@ -76,11 +76,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
     if args.init {
         let made = blocking(move || ozone_scm::init(&config, args.clusterid.as_deref())).await?;
-        println!(
+        return output::line(format_args!(
             "SCM initialization succeeded. Current cluster id: {}",
             made.map_err(text)?.cluster_id
-        );
-        return Ok(());
+        ));
     }
     let server = ScmServer::start(ScmOptions::new(config))
         .await
@@ -96,13 +95,17 @@ pub(crate) async fn om(args: OmArgs, config: Config) -> Result<(), String> {
     let options = om_options(config);
     if args.init {
         let cluster = init_om(&options).await?;
-        println!("OM initialization succeeded. Current cluster id: {cluster}");
-        return Ok(());
+        return output::line(format_args!(
+            "OM initialization succeeded. Current cluster id: {cluster}"
+        ));
     }
     let server = OmServer::start(options).await.map_err(text)?;
-    signals::stop().await?;
+    let told = tokio::select! {
+        told = signals::stop() => told,
+        foreign = server.foreign() => Err(text(foreign)),
+    };
     server.shutdown().await;
-    Ok(())
+    told
 }
 
 /// Initialises an OM, and says so when it has to wait for SCM.

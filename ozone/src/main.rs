@@ -4,6 +4,7 @@ mod admin;
 mod conf;
 mod daemon;
 mod mount;
+mod output;
 mod signals;
 mod up;
 mod version;
@@ -166,7 +167,7 @@ async fn run(mut args: Args) -> ExitCode {
             }
             let outcome = match log(Some(dir.join("ozone.log"))) {
                 Ok(()) => up::run(up, config).await,
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(up::no_log(&error)),
             };
             outcome.map_err(|error| up::explain(&dir, error))
         }
@@ -176,10 +177,7 @@ async fn run(mut args: Args) -> ExitCode {
         Command::Freon(freon) => return ozone_cli::run_freon(freon, &config).await,
         Command::Admin(admin) => admin::run(admin, config).await,
         Command::Getconf(getconf) => return conf::run(&getconf, &config),
-        Command::Version => {
-            version::print();
-            return ExitCode::SUCCESS;
-        }
+        Command::Version => version::print(),
         daemon => match log(None) {
             Ok(()) => match daemon {
                 Command::Scm(scm) => daemon::scm(scm, config).await,

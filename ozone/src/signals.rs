@@ -8,6 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long programs that still use a mount may take to end, once it is out of the tree.
 const LAST_CLOSE: Duration = Duration::from_secs(5);
 
+/// Between attempts to unmount what programs still use.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// Hears Ctrl-C and SIGTERM from when it is made; before, they end the process at once.
 pub(crate) struct Stop {
     interrupt: Signal,
@@ -38,6 +41,17 @@ pub(crate) async fn stop() -> Result<(), String> {
     Ok(())
 }
 
+/// Unmounts once the last program has left. Nobody tells when that is.
+async fn last_user(mounted: &MountedFs) {
+    while mounted.unmount().await.is_err() {
+        // By somebody else it may be unmounted at any time.
+        let unmounted = tokio::time::timeout(RETRY, mounted.wait()).await;
+        if unmounted.is_ok() {
+            return;
+        }
+    }
+}
+
 /// Unmounts. While programs use the mount, says so and waits for them; told to stop again, takes the
 /// mount from them, with everything written so far committed.
 pub(crate) async fn unmount(mounted: &MountedFs) {
@@ -51,7 +65,7 @@ pub(crate) async fn unmount(mounted: &MountedFs) {
         }
     };
     tokio::select! {
-        () = mounted.wait() => return,
+        () = last_user(mounted) => return,
         () = again => {}
     }
     match tokio::time::timeout(LAST_CLOSE, mounted.detach()).await {

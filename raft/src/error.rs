@@ -80,6 +80,33 @@ pub enum RaftError {
         /// Last entry that the state has, if any.
         applied: Option<u64>,
     },
+    /// The state lacks what the log has let go of.
+    #[error(
+        "{}: the log begins after entry {purged}, but the state that belongs to it {}: what is between was in \
+         the state alone: mount the state's disk, or set its directory back to where it was; from a backup, \
+         put state and log back together", dir.display(), at(*.applied)
+    )]
+    StateLost {
+        /// Directory of the group.
+        dir: PathBuf,
+        /// No longer in the log up to here.
+        purged: u64,
+        /// Last entry that the state has, if any.
+        applied: Option<u64>,
+    },
+    /// The log is that of other members.
+    #[error(
+        "{}: this is the log of member {}, and this member is {me}: put back the directory that holds its \
+         identity, or mount the disk of its own log", dir.display(), names(.members)
+    )]
+    NotAMember {
+        /// Directory of the group.
+        dir: PathBuf,
+        /// This member.
+        me: Uuid,
+        /// Those whose log it is.
+        members: Vec<Uuid>,
+    },
     /// The disk refused.
     #[error("{}: {action}: {source}", path.display())]
     Io {
@@ -106,10 +133,22 @@ fn lost(last: Option<u64>, applied: Option<u64>) -> String {
     let log = last.map_or("the log has no entry".to_owned(), |last| {
         format!("the log ends with entry {last}")
     });
-    let state = applied.map_or("tells of a log that was begun".to_owned(), |applied| {
-        format!("is applied up to entry {applied}")
-    });
+    let state = match applied {
+        None => "tells of a log that was begun".to_owned(),
+        some => at(some),
+    };
     format!("{log}, but the state that belongs to it {state}")
+}
+
+fn at(applied: Option<u64>) -> String {
+    applied.map_or("is empty".to_owned(), |applied| {
+        format!("is applied up to entry {applied}")
+    })
+}
+
+fn names(members: &[Uuid]) -> String {
+    let names: Vec<_> = members.iter().map(Uuid::to_string).collect();
+    names.join(", ")
 }
 
 /// Makes an error of the disk one of the group, with what was tried on what.

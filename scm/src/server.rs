@@ -415,6 +415,7 @@ async fn start_http(options: &ScmOptions, scm: &Arc<Scm>) -> Result<HttpServer, 
     let address = options.config.get_address(&key)?;
     let resolved = blocking(move || resolve(WHAT, &address)).await;
     let resolved = resolved.map_err(|e| StartError::Members(e.to_string()))??;
+    let secure = tls_wanted(&options.config)?;
     let scm = scm.clone();
     let health = health_check(move || {
         let leadership = scm.log.group().watch_leadership().borrow().clone();
@@ -430,7 +431,12 @@ async fn start_http(options: &ScmOptions, scm: &Arc<Scm>) -> Result<HttpServer, 
         };
         async move { health }
     });
-    let started = HttpServer::start(options.net.as_ref(), resolved, health, axum::Router::new());
+    let started = HttpServer::start(
+        options.net.as_ref(),
+        (resolved, secure),
+        health,
+        axum::Router::new(),
+    );
     started.await.map_err(|error| StartError::Bind {
         what: WHAT,
         reason: error.hint(&key),

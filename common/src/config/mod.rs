@@ -293,6 +293,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_refused_where_it_makes_no_sense_and_what_would_be_right_is_said() {
+        for (key, value, right) in [
+            ("ozone.scm.block.size", "0", "256MB"),
+            ("ozone.scm.chunk.size", "0KB", "4MB"),
+            ("ozone.client.write.timeout", "0ms", "30s"),
+            ("ozone.client.read.timeout", "0s", "30s"),
+            ("hdds.heartbeat.interval", "0s", "3s"),
+            ("ozone.om.snapshot.diff.max.page.size", "0", "5000"),
+        ] {
+            let text = Config::from_pairs([(key, value)]).unwrap_err().to_string();
+            assert!(text.contains(key) && text.contains(right), "{text}");
+            assert!(text.contains("above 0"), "{text}");
+        }
+        for (key, value) in [
+            ("ozone.om.ratis.port", "0"),
+            ("hdds.datanode.volume.min.free.space", "0"),
+            ("ozone.om.freed.block.grace", "0s"),
+        ] {
+            Config::from_pairs([(key, value)]).unwrap();
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_errors_and_known_ones_warnings() {
         let error = Config::from_pairs([("ozone.om.adress", "h")]).unwrap_err();
         assert!(error.to_string().contains("ozone.om.address"), "{error}");

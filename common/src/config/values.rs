@@ -19,14 +19,20 @@ pub(super) fn check(
     match spec.kind {
         Kind::Text | Kind::List => Ok(()),
         Kind::Size => match parse_size(value) {
+            Ok(0) if spec.above_zero => bad(&above_zero("a size", spec)),
             Ok(_) => Ok(()),
             Err(error) => Err(ConfigError::unit(key, source, &error)),
         },
         Kind::Duration => match parse_duration(value) {
+            Ok(Duration::ZERO) if spec.above_zero => bad(&above_zero("a duration", spec)),
             Ok(_) => Ok(()),
             Err(error) => Err(ConfigError::unit(key, source, &error)),
         },
-        Kind::Int if value.trim().parse::<u64>().is_err() => bad("a whole number, 0 or more"),
+        Kind::Int => match value.trim().parse::<u64>() {
+            Ok(0) if spec.above_zero => bad(&above_zero("a whole number", spec)),
+            Ok(_) => Ok(()),
+            Err(_) => bad("a whole number, 0 or more"),
+        },
         Kind::Fraction if parse_fraction(value).is_none() => bad("a number between 0 and 1"),
         Kind::Bool if value.trim().parse::<bool>().is_err() => bad("true or false"),
         Kind::Address(port) if HostPort::parse_with(value, port).is_err() => {
@@ -40,6 +46,11 @@ pub(super) fn check(
         }
         _ => Ok(()),
     }
+}
+
+fn above_zero(what: &str, spec: &KeySpec) -> String {
+    let default = spec.default.unwrap_or_default();
+    format!("{what} above 0, such as {default}")
 }
 
 impl Config {

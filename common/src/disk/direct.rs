@@ -13,6 +13,9 @@ use nix::libc;
 
 /// What offsets, lengths and memory have to be multiples of: enough for every disk that has pages of 4 KiB.
 const ALIGNED: usize = 4096;
+/// What is written to a block from this byte on goes past the cache, by whoever writes it: such a stream is long. The
+/// cache would copy it once more and give up other pages for it.
+pub const PAST_CACHE_FROM: u64 = 32 << 20;
 /// Bytes that are copied and written at a time.
 const PIECE: usize = 1 << 20;
 

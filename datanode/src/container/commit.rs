@@ -64,7 +64,7 @@ impl Container {
     /// Writes a chunk whose data was verified. Calls for one block are made in order.
     pub fn write_chunk(&self, local: i64, chunk: &Chunk, data: &[u8]) -> OpResult<()> {
         self.volume.check_room(u64::from(chunk.len))?;
-        self.stage(local, chunk, |block| block.write(chunk, data))
+        self.stage(local, |block| block.write(chunk, data))
     }
 
     /// Takes in the chunks of a block that its client has put into the file, of those that a commit names. Gives
@@ -75,7 +75,7 @@ impl Container {
         self.volume.check_room(1)?;
         let mut bytes = 0;
         for chunk in chunks.iter().filter(|chunk| chunk.end() > committed) {
-            self.stage(local, chunk, |block| {
+            self.stage(local, |block| {
                 if block.placed(chunk)? {
                     bytes += u64::from(chunk.len);
                 }
@@ -115,7 +115,6 @@ impl Container {
     fn stage(
         &self,
         local: i64,
-        chunk: &Chunk,
         put: impl FnOnce(&OpenBlock) -> Result<(), WriteFailure>,
     ) -> OpResult<()> {
         self.check_writable()?;
@@ -153,6 +152,7 @@ impl Container {
         if let Some(block) = open.get(&local) {
             return Ok(block.clone());
         }
+        self.check_here()?;
         let committed = self.db().block(self.id, local)?.map_or(0, |row| row.size);
         let end = self
             .missing
@@ -343,7 +343,7 @@ impl Container {
         };
         let mut next = *counters;
         next.blocks += u64::from(old.is_none());
-        next.bytes += size - old_size;
+        next.bytes = next.bytes.saturating_add(size - old_size);
         next.bcsid = commit.bcsid;
         change.counters(&next);
         self.db().write(change, false)?;

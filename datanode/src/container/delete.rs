@@ -1,8 +1,12 @@
 //! Freeing blocks: first their rows, then their files.
 //!
-//! Between the two stands a `delete_txns` row, so that a crash leaves no file without an owner.
+//! Between the two stands a `delete_txns` row, so that a crash leaves no file without an owner. Blocks and the container
+//! that they are in are removed one after the other: files and rows of a container that is gone may be those of one that
+//! came here anew.
 
-use super::Container;
+use ozone_proto::hdds::datanode::Result as Code;
+
+use super::{Container, State};
 use crate::error::{OpError, OpResult};
 use crate::rows::Change;
 
@@ -10,7 +14,9 @@ impl Container {
     /// Deletes blocks, committed or not. Returns the bytes of files that were freed. Deleting again
     /// changes nothing.
     pub fn delete_blocks(&self, transaction: i64, locals: &[i64]) -> OpResult<u64> {
+        let _removing = self.removing.lock();
         self.volume.check_alive()?;
+        self.check_here()?;
         self.forget_blocks(transaction, locals)?;
         self.remove_files(transaction, locals)
     }
@@ -34,9 +40,11 @@ impl Container {
         *counters = next;
         drop(counters);
         let (mut open, mut missing) = (self.open.lock(), self.missing.lock());
+        let mut damage = self.damage.lock();
         for local in locals {
             open.remove(local);
             missing.remove(local);
+            damage.remove(local);
             self.loans.doubt(*local);
             self.loans.writer_is_done(*local);
         }
@@ -76,15 +84,25 @@ impl Container {
 
     /// Removes the container with everything in it. One with blocks only by `force`.
     pub(super) fn destroy(&self, force: bool) -> OpResult<()> {
-        use ozone_proto::hdds::datanode::Result as Code;
-        let blocks = self.counters().blocks;
+        let _removing = self.removing.lock();
+        self.mark_deleted(force)?;
+        self.open.lock().clear();
+        self.erase()
+    }
+
+    /// From here on nobody changes its rows or makes files in it.
+    fn mark_deleted(&self, force: bool) -> OpResult<()> {
+        let counters = self.counters.lock();
+        // What did not go away the last time is tried again.
+        if self.state() == State::Deleted {
+            return Ok(());
+        }
+        let blocks = counters.blocks;
         if blocks > 0 && !force {
             let text = format!("container {} has {blocks} blocks", self.id);
             return Err(OpError::new(Code::DeleteOnNonEmptyContainer, text));
         }
-        self.set_state(super::State::Deleted)?;
-        self.open.lock().clear();
-        self.erase()
+        self.set_state(State::Deleted)
     }
 
     /// Removes rows and files of a container that is marked as deleted.

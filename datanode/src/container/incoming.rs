@@ -43,6 +43,9 @@ impl Incoming {
     /// Begins a copy on this volume.
     pub fn begin(volume: Arc<Volume>, header: &ImportHeader) -> OpResult<Self> {
         let id = header.container_id;
+        if id <= 0 {
+            return Err(OpError::malformed(format!("container {id} is none")));
+        }
         let state = State::from_name(&header.state);
         let state = state.filter(|s| matches!(s, State::Closed | State::QuasiClosed));
         let Some(state) = state else {
@@ -90,6 +93,9 @@ impl Incoming {
     /// Begins the next block; its data follows.
     pub fn block(&mut self, block: &ImportBlock) -> OpResult<()> {
         self.end_block()?;
+        if block.local_id < 0 {
+            return Err(self.broken(format!("block {} is none", block.local_id)));
+        }
         let chunks: Vec<Chunk> = block
             .chunks
             .iter()
@@ -171,7 +177,7 @@ impl Incoming {
             .for_each(|chunk| change.put_chunk(block.local, chunk));
         self.volume.db().write(change, false)?;
         self.counters.blocks += 1;
-        self.counters.bytes += block.row.size;
+        self.counters.bytes = self.counters.bytes.saturating_add(block.row.size);
         Ok(())
     }
 

@@ -78,9 +78,11 @@ impl Container {
             volume: volume.clone(),
             layout: Box::new(layout),
             descriptor: Mutex::new(descriptor),
+            removing: Mutex::default(),
             counters: Mutex::new(counters),
             open: Mutex::default(),
             missing: Mutex::default(),
+            damage: Mutex::default(),
             loans: Loans::default(),
         }
     }
@@ -97,6 +99,10 @@ impl Container {
 
     fn change_descriptor(&self, change: impl FnOnce(&mut Descriptor)) -> OpResult<()> {
         let mut descriptor = self.descriptor.lock();
+        if descriptor.state == State::Deleted {
+            let text = format!("container {} is deleted", self.id);
+            return Err(OpError::new(Code::ContainerNotFound, text));
+        }
         let mut next = descriptor.clone();
         change(&mut next);
         let path: &Path = &descriptor_path(&self.dir, self.id);

@@ -380,6 +380,7 @@ impl Container {
     /// Puts a copy in the place of the file, if the block was not deleted meanwhile.
     fn adopt(&self, local: i64, copy: &Path) -> OpResult<()> {
         let _counters = self.counters.lock();
+        self.check_here()?;
         if self.block(local)?.is_none() {
             let removed = self.volume.disk().remove_file(copy);
             return removed.map_err(|error| self.io_failed("remove a copy in", &error));

@@ -107,11 +107,15 @@ pub struct Container {
     volume: Arc<Volume>,
     layout: Box<dyn ContainerLayout>,
     descriptor: Mutex<Descriptor>,
+    /// Held while blocks or the container itself are removed. Locked before all others.
+    removing: Mutex<()>,
     /// Held while rows change, so that counters and rows agree.
     counters: Mutex<Counters>,
     open: Mutex<HashMap<i64, Arc<OpenBlock>>>,
     /// Committed blocks that lack bytes here, and from where on.
     missing: Mutex<HashMap<i64, u64>>,
+    /// What is wrong with those of them that were here and turned out damaged.
+    damage: Mutex<HashMap<i64, String>>,
     /// Blocks that clients of this machine read by themselves. Locked after `open`.
     loans: Loans,
 }
@@ -211,6 +215,14 @@ impl Container {
         }
     }
 
+    /// Refuses changes of a container that is gone. What is in its place may be another one by now.
+    fn check_here(&self) -> OpResult<()> {
+        match self.state() {
+            State::Deleted => Err(self.refuse(Code::ContainerNotFound)),
+            _ => Ok(()),
+        }
+    }
+
     fn refuse(&self, code: Code) -> OpError {
         let text = format!("container {} is {}", self.id, self.state().name());
         OpError::new(code, text)
@@ -220,14 +232,20 @@ impl Container {
         OpError::io(action, &self.dir, cause)
     }
 
-    /// A failed fsync: nobody knows what is on the disk, so all of it is out of service.
+    /// A failed fsync: nobody knows what is on the disk, so all of it is out of service. Unless the container was
+    /// deleted meanwhile: then there is nothing to make durable.
     fn sync_failed(&self, cause: &std::io::Error) -> OpError {
+        if cause.kind() == std::io::ErrorKind::NotFound && self.state() == State::Deleted {
+            return self.refuse(Code::ContainerNotFound);
+        }
         self.volume
             .fail(&format!("fsync in {}: {cause}", self.dir.display()));
         self.io_failed("fsync in", cause)
     }
 }
 
+#[cfg(test)]
+mod hostile_test;
 #[cfg(test)]
 mod loan_test;
 #[cfg(test)]

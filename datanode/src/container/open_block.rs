@@ -8,15 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ozone_common::disk::DiskFile;
+use ozone_common::disk::{DiskFile, PAST_CACHE_FROM};
 use parking_lot::Mutex;
 
 use super::ContainerLayout;
 use crate::chunk::Chunk;
-
-/// What is written to a block from here on does not go through the kernel's page cache, which would copy it once
-/// more and give up other pages for it. Who writes it on this machine has its pages anyway.
-const PAST_CACHE_FROM: u64 = 32 << 20;
 
 /// Why a chunk could not be written.
 #[derive(Debug)]

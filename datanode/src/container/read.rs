@@ -107,11 +107,7 @@ impl Container {
             .copied()
             .filter(|from| *from < end)
         {
-            let text = format!(
-                "this replica lacks bytes of block {}/{local} from {from} on",
-                self.id
-            );
-            return Err(OpError::new(Code::UnableToFindChunk, text));
+            return Err(self.lacks(local, from));
         }
         if offset == end {
             return Ok(ReadPlan {
@@ -233,6 +229,20 @@ impl Container {
         let opened = self.layout.open_block(local);
         let file = opened.map_err(|error| self.io_failed("open block in", &error))?;
         file.ok_or_else(|| self.no_file(local, Code::NoSuchBlock))
+    }
+
+    /// Why bytes that are committed are not served from here.
+    fn lacks(&self, local: i64, from: u64) -> OpError {
+        let block = format!("block {}/{local}", self.id);
+        let text = match self.damage.lock().get(&local) {
+            Some(why) => format!(
+                "bytes of {block} from {from} on are damaged on this replica and wait to be fetched from another: {why}"
+            ),
+            None => format!(
+                "this replica lacks bytes of {block} from {from} on, they wait to be fetched from another"
+            ),
+        };
+        OpError::new(Code::UnableToFindChunk, text)
     }
 
     fn no_file(&self, local: i64, code: Code) -> OpError {

@@ -1,7 +1,7 @@
 //! Bytes that were committed without this replica having them, and how they get here.
 
-use super::Container;
 use super::loan::LEND_FROM;
+use super::{Container, State};
 use crate::chunk::Chunk;
 use crate::error::OpResult;
 use crate::rows::Change;
@@ -48,6 +48,7 @@ impl Container {
             .and_then(|()| self.layout.sync_names());
         synced.map_err(|error| self.sync_failed(&error))?;
         let _counters = self.counters.lock();
+        self.check_here()?;
         if !self.chunks_to_fetch(local)?.is_empty() {
             return Ok(false);
         }
@@ -56,6 +57,7 @@ impl Container {
         change.delete_missing(local);
         self.db().write(change, false)?;
         self.missing.lock().remove(&local);
+        self.damage.lock().remove(&local);
         if let Some(open) = self.open.lock().get(&local) {
             open.committed(size);
         }
@@ -81,10 +83,11 @@ impl Container {
             None => "its file is gone".to_owned(),
         };
         let _counters = self.counters.lock();
-        if self.db().block(self.id, local)?.is_none() {
+        if self.state() == State::Deleted || self.db().block(self.id, local)?.is_none() {
             return Ok(true); // deleted meanwhile
         }
         tracing::error!(block = %format!("{}/{local}", self.id), why, "stored data is damaged");
+        self.damage.lock().insert(local, why);
         self.loans.doubt(local);
         let from = {
             let mut missing = self.missing.lock();

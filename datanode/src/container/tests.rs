@@ -15,7 +15,7 @@ pub(super) struct Bed {
     dir: tempfile::TempDir,
     disk: Arc<dyn Disk>,
     volumes: Option<VolumeSet>,
-    set: ContainerSet,
+    pub(super) set: ContainerSet,
 }
 
 impl Bed {
@@ -122,7 +122,7 @@ pub(super) fn read(
     Ok(out)
 }
 
-fn block_file(bed: &Bed, local: i64) -> std::path::PathBuf {
+pub(super) fn block_file(bed: &Bed, local: i64) -> std::path::PathBuf {
     bed.container()
         .dir
         .join("chunks")

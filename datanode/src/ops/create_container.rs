@@ -11,6 +11,7 @@ use crate::tokens::Access;
 
 pub(super) async fn run(call: &Call) -> OpResult<Response> {
     call.allow_container(Access::Write(0))?;
+    call.node.pipelines.get(&call.pipeline)?;
     let new = call.node.new_container(call.container, &call.pipeline, 1);
     let node = call.node.clone();
     off_thread(move || node.containers.create(node.volumes()?, &new)).await?;

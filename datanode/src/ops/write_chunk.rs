@@ -96,6 +96,8 @@ async fn container(call: &Call, create: Option<bool>) -> OpResult<Arc<Container>
     if create == Some(false) {
         return call.node.containers.get(id);
     }
+    // What a datanode outside of the pipeline makes would pass for a replica of it.
+    call.node.pipelines.get(&call.pipeline)?;
     let (node, pipeline) = (call.node.clone(), call.pipeline.clone());
     off_thread(move || {
         let new = node.new_container(id, &pipeline, 1);

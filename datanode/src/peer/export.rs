@@ -38,7 +38,8 @@ pub(crate) async fn export_container(node: &Arc<Node>, id: i64, address: &str) -
     let (parts, outgoing) = mpsc::channel(QUEUE);
     let mut client = node.peers.client(address)?;
     let sending = send(&container, parts);
-    let importing = client.import_container(ReceiverStream::new(outgoing));
+    let importing =
+        client.import_container(node.peers.request((id, 0), ReceiverStream::new(outgoing)));
     let (sent, imported) = tokio::join!(sending, importing);
     if sent.is_err() {
         // What was found damaged is reported, and fetched anew where it can be.
@@ -84,7 +85,10 @@ async fn send(container: &Arc<Container>, parts: Parts) -> OpResult<()> {
                 return Ok(());
             }
         }
-        start = last + 1;
+        let Some(next) = last.checked_add(1) else {
+            return Ok(());
+        };
+        start = next;
     }
 }
 

@@ -11,17 +11,21 @@ use crate::container::Incoming;
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::{Node, off_thread};
+use crate::tokens::Access;
 use crate::volume::Volume;
 
-/// Receives a whole container and adopts it; nothing of it stays when that fails.
+/// Receives a whole container, which the token allows, and adopts it; nothing of it stays when that fails.
 pub(super) async fn import_container(
     node: &Arc<Node>,
+    token: Option<String>,
     mut parts: Streaming<ImportContainerPart>,
 ) -> OpResult<ImportContainerResponse> {
     let Some(Part::Header(header)) = next(&mut parts).await? else {
         return Err(OpError::malformed("a copy begins with its header"));
     };
     let id = header.container_id;
+    node.tokens
+        .check_container(token.as_deref(), id, Access::Copy)?;
     let importing = node.containers.begin_import(id)?;
     let volume = node.volumes()?.choose(1)?;
     let begun = volume.clone();

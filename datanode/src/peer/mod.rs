@@ -15,6 +15,7 @@ use ozone_common::clock::Clock;
 use ozone_proto::hdds::DatanodeDetailsProto;
 use ozone_proto::scm::datanode_peer_service_client::DatanodePeerServiceClient;
 use ozone_rpc::channel::Channels;
+use tonic::Request;
 use tonic::transport::Channel;
 
 pub(crate) use export::export_container;
@@ -27,11 +28,15 @@ use self::link::Link;
 use crate::chunk::Chunk;
 use crate::container::{Claim, Held};
 use crate::error::{OpError, OpResult};
+use crate::tokens::{Tokens, block_of};
 
 /// How long another datanode has for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// For how long one that did not answer is left out.
 const SUSPICION: Duration = Duration::from_secs(5);
+
+/// Where a call to another datanode carries its token.
+const TOKEN: &str = "ozone-block-token";
 
 /// `host:port` of a datanode's port of that name.
 pub(crate) fn address(member: &DatanodeDetailsProto, port: &str) -> OpResult<String> {
@@ -47,11 +52,21 @@ pub(crate) struct Peers {
     /// Address → until when it is left out, in monotonic time.
     suspects: DashMap<String, Duration>,
     clock: Arc<dyn Clock>,
+    tokens: Arc<Tokens>,
+    /// This datanode, as its tokens name it.
+    own: String,
 }
 
 impl Peers {
-    pub(crate) fn new(channels: Channels, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+        tokens: Arc<Tokens>,
+        own: String,
+    ) -> Self {
         Self {
+            tokens,
+            own,
             channels,
             links: DashMap::new(),
             suspects: DashMap::new(),
@@ -70,6 +85,17 @@ impl Peers {
             .max_encoding_message_size(ozone_rpc::MAX_MESSAGE))
     }
 
+    /// A call about a block (local id 0: a container) that shows the other datanode who asks.
+    pub(crate) fn request<T>(&self, block: (i64, i64), message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let token = self.tokens.for_peer(&self.own, block_of(block.0, block.1));
+        // Its text form is one that metadata can hold.
+        if let Some(token) = token.and_then(|token| token.parse().ok()) {
+            request.metadata_mut().insert(TOKEN, token);
+        }
+        request
+    }
+
     /// Whether the datanode at `address` has the bytes of this claim.
     pub(crate) async fn holds(
         &self,
@@ -86,7 +112,11 @@ impl Peers {
             committed: claim.committed,
         };
         let mut client = self.client(address)?;
-        let answer = tokio::time::timeout(ANSWER_LIMIT, client.sync_block(request)).await;
+        let answer = tokio::time::timeout(
+            ANSWER_LIMIT,
+            client.sync_block(self.request(block, request)),
+        )
+        .await;
         match answer {
             Ok(Ok(answer)) => {
                 let answer = answer.into_inner();
@@ -118,7 +148,7 @@ impl Peers {
         let mut client = self.client(address)?;
         let fetching = async {
             let mut parts = client
-                .fetch_block(request)
+                .fetch_block(self.request(block, request))
                 .await
                 .map_err(failed)?
                 .into_inner();

@@ -1,8 +1,9 @@
-//! What a datanode answers to other datanodes.
+//! What a datanode answers to other datanodes: to whoever shows a token that one of them has signed.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ozone_proto::hdds::datanode::Result as Code;
 use ozone_proto::scm::datanode_peer_service_server::DatanodePeerService;
 use ozone_proto::scm::{
     FetchBlockRequest, FetchBlockResponse, ImportContainerPart, ImportContainerResponse,
@@ -12,12 +13,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::TOKEN;
 use super::import::import_container;
 use crate::chunk::{Chunk, MAX_CHUNK};
 use crate::container::{Claim, Held};
 use crate::error::{OpError, OpResult};
 use crate::io::Lane;
 use crate::node::{Node, on_container};
+use crate::tokens::Access;
 
 /// Bytes of one part of an answer.
 const PART: u64 = 1 << 20;
@@ -31,6 +34,17 @@ pub(crate) struct PeerService {
 impl PeerService {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node }
+    }
+
+    /// Refuses a caller without the token of a datanode for this block.
+    // A tonic service has this error.
+    #[allow(clippy::result_large_err)]
+    fn allow<T>(&self, request: &Request<T>, block: (i64, i64)) -> Result<(), Status> {
+        let allowed =
+            self.node
+                .tokens
+                .check_block(token_of(request), block.0, block.1, Access::Copy);
+        allowed.map_err(|error| status(&error))
     }
 
     async fn hold(&self, request: &SyncBlockRequest) -> OpResult<Held> {
@@ -48,8 +62,15 @@ impl PeerService {
     }
 }
 
+fn token_of<T>(request: &Request<T>) -> Option<&str> {
+    request.metadata().get(TOKEN)?.to_str().ok()
+}
+
 fn status(error: &OpError) -> Status {
-    Status::failed_precondition(error.to_string())
+    match error.code {
+        Code::BlockTokenVerificationFailed => Status::permission_denied(error.to_string()),
+        _ => Status::failed_precondition(error.to_string()),
+    }
 }
 
 #[tonic::async_trait]
@@ -58,7 +79,9 @@ impl DatanodePeerService for PeerService {
         &self,
         request: Request<SyncBlockRequest>,
     ) -> Result<Response<SyncBlockResponse>, Status> {
-        let held = self.hold(request.get_ref()).await;
+        let asked = request.get_ref();
+        self.allow(&request, (asked.container_id, asked.local_id))?;
+        let held = self.hold(asked).await;
         let (holds, reason) = match held {
             Ok(Held::Yes) => (true, String::new()),
             Ok(Held::No(reason)) => (false, reason),
@@ -73,6 +96,8 @@ impl DatanodePeerService for PeerService {
         &self,
         request: Request<FetchBlockRequest>,
     ) -> Result<Response<Self::FetchBlockStream>, Status> {
+        let asked = request.get_ref();
+        self.allow(&request, (asked.container_id, asked.local_id))?;
         let request = request.into_inner();
         if request.length > MAX_CHUNK {
             return Err(Status::invalid_argument(format!(
@@ -108,7 +133,8 @@ impl DatanodePeerService for PeerService {
         &self,
         request: Request<Streaming<ImportContainerPart>>,
     ) -> Result<Response<ImportContainerResponse>, Status> {
-        let done = import_container(&self.node, request.into_inner()).await;
+        let token = token_of(&request).map(str::to_owned);
+        let done = import_container(&self.node, token, request.into_inner()).await;
         done.map(Response::new).map_err(|error| status(&error))
     }
 }

@@ -61,6 +61,15 @@ pub(crate) struct Pipeline {
     machine: Arc<Machine>,
 }
 
+/// A pipeline that could not be opened again.
+struct Failed {
+    why: String,
+    /// As of [`Pipeline::places`].
+    places: Vec<String>,
+    /// Nobody else has what is in its log.
+    alone: bool,
+}
+
 /// All pipelines of a datanode.
 pub(crate) struct Pipelines {
     host: Arc<RaftHost>,
@@ -70,8 +79,8 @@ pub(crate) struct Pipelines {
     /// Entries that a member may lack before the pipeline had better be replaced.
     patience: u64,
     open: DashMap<Uuid, Arc<Pipeline>>,
-    /// Those that could not be opened again, and why.
-    failed: DashMap<Uuid, String>,
+    /// Those that could not be opened again, until SCM has closed them.
+    failed: DashMap<Uuid, Failed>,
     /// Held while a pipeline is opened or closed.
     changing: tokio::sync::Mutex<()>,
 }
@@ -137,7 +146,8 @@ impl Pipelines {
         Ok(members(&info)?.into_iter().map(now).collect())
     }
 
-    /// What SCM is told.
+    /// What SCM is told. Those that could not be opened are among them, where others have their log: SCM closes what it
+    /// is told of, and asks whoever has it to leave.
     pub(crate) fn report(&self) -> Vec<PipelineReport> {
         let report = |pipeline: &Pipeline| {
             let leader = pipeline.group.leader();
@@ -149,14 +159,24 @@ impl Pipelines {
                 leader_uuid: leader.map_or_else(String::new, |peer| peer.id.to_string()),
             }
         };
-        self.open
-            .iter()
-            .map(|entry| report(entry.value()))
-            .collect()
+        let failed = self.failed.iter().filter(|entry| !entry.value().alone);
+        let failed = failed.map(|entry| PipelineReport {
+            pipeline_id: entry.key().to_string(),
+            places: entry.value().places.clone(),
+            ..PipelineReport::default()
+        });
+        let open = self.open.iter().map(|entry| report(entry.value()));
+        open.chain(failed).collect()
     }
 
-    /// Pipelines that SCM should close, and why: they stopped on this member, or a member is so far
-    /// behind that its containers are better copied than caught up.
+    /// Pipelines that are open here.
+    pub(crate) fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Pipelines that SCM should close, and why: they stopped on this member or could not be opened here while others
+    /// have them, or a member is so far behind that its containers are better copied than caught up. A log that
+    /// nobody else has is left to the operator for now, who may mend it.
     pub(crate) fn actions(&self) -> Vec<PipelineAction> {
         let action = |pipeline: &Pipeline| {
             let pipeline_id = pipeline.id.to_string();
@@ -174,18 +194,26 @@ impl Pipelines {
                 can_wait: true,
             })
         };
-        self.open
-            .iter()
-            .filter_map(|entry| action(entry.value()))
+        let failed = self.failed.iter().filter(|entry| !entry.value().alone);
+        let failed = failed.map(|entry| PipelineAction {
+            pipeline_id: entry.key().to_string(),
+            reason: format!("a member cannot open it again: {}", entry.value().why),
+            can_wait: false,
+        });
+        let open = self.open.iter();
+        open.filter_map(|entry| action(entry.value()))
+            .chain(failed)
             .collect()
     }
 
-    /// Pipelines that could not be opened when the datanode started, and why.
+    /// Pipelines that could not be opened when the datanode started, and why, as long as SCM has not closed them.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let failure = |id: &Uuid, why: &str| format!("pipeline {id} cannot be opened again: {why}");
         let failed = self.failed.iter();
         failed
-            .map(|entry| failure(entry.key(), entry.value()))
+            .map(|entry| {
+                let (id, why) = (entry.key(), &entry.value().why);
+                format!("pipeline {id} cannot be opened again: {why}")
+            })
             .collect()
     }
 
@@ -204,6 +232,16 @@ impl Pipelines {
         for member in members {
             self.host.relocate(member.peer());
         }
+    }
+
+    /// Removes what a pipeline that could not be opened has left.
+    async fn remove_log(&self, id: Uuid) -> OpResult<()> {
+        let (disk, dir) = (self.disk.clone(), self.logs.join(id.to_string()));
+        crate::node::off_thread(move || {
+            let removed = disk.remove_dir_all(&dir);
+            removed.map_err(|error| OpError::io("remove", &dir, &error))
+        })
+        .await
     }
 
     /// Stops all groups; they open again at the next start.
@@ -282,7 +320,12 @@ pub(crate) async fn reopen_all(node: &Arc<Node>) -> OpResult<()> {
         }
         if let Err(error) = open(node, &info).await {
             tracing::error!(pipeline = %id, %error, "pipeline cannot be opened again");
-            node.pipelines.failed.insert(id, error.message);
+            let failed = Failed {
+                why: error.message,
+                places: info.places(),
+                alone: info.members.len() == 1,
+            };
+            node.pipelines.failed.insert(id, failed);
         }
     }
     Ok(())
@@ -356,6 +399,27 @@ pub(crate) async fn close(node: &Arc<Node>, id: &str) -> OpResult<()> {
         closed.map_err(|error| OpError::internal(format!("pipeline {id}: {error}")))?;
         tracing::info!(pipeline = id, "pipeline closed");
     }
+    let alone = pipelines.failed.get(&uuid).map(|failed| failed.alone);
+    match alone {
+        Some(true) => {
+            let log = pipelines.logs.join(uuid.to_string());
+            let log = log.display().to_string();
+            tracing::warn!(
+                pipeline = id,
+                log,
+                "closed without its log, which stays: it may tell of commits that are nowhere else"
+            );
+        }
+        Some(false) => {
+            pipelines.remove_log(uuid).await?;
+            tracing::info!(
+                pipeline = id,
+                "pipeline that could not be opened is closed, other members have its log"
+            );
+        }
+        None => {}
+    }
+    pipelines.failed.remove(&uuid);
     node.tell_scm();
     Ok(())
 }

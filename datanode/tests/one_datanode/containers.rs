@@ -1,6 +1,7 @@
 //! The life of containers: closed, deleted, their bytes given back.
 
-use ozone_proto::hdds::datanode::Result as Code;
+use ozone_proto::hdds::datanode::container_command_request_proto::Body as Request;
+use ozone_proto::hdds::datanode::{CreateContainerRequestProto, Result as Code, Type};
 use ozone_proto::scm::command::Body;
 use ozone_proto::scm::{
     CloseContainer, ClosePipeline, DeleteBlocks, DeleteContainer, DeletedBlocksTransaction,
@@ -145,4 +146,22 @@ async fn without_its_pipeline_a_container_is_quasi_closed() {
     bed.scm
         .replica(uuid, 1, |r| r.state() == ReplicaState::ReplicaClosed)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_outside_of_a_pipeline_makes_a_container_for_it() {
+    let bed = Bed::new().await;
+    let mut client = bed.client().await;
+    client.pipeline = uuid::Uuid::from_u128(5).to_string();
+    let refused = client.write((4, 1), 0, b"data").await.unwrap_err();
+    assert_eq!(refused.0, Code::PipelineNotFound, "{}", refused.1);
+    let create = Request::CreateContainer(CreateContainerRequestProto::default());
+    let request = client.request(Type::CreateContainer, (4, 0), create);
+    let refused = client.call(request).await;
+    let (code, text) = (refused.result(), refused.message());
+    assert_eq!(code, Code::PipelineNotFound, "{text}");
+    assert!(bed.datanode.containers().find(4).is_none());
+    client.pipeline.clone_from(&bed.pipeline);
+    client.write((4, 1), 0, b"data").await.unwrap();
+    assert!(bed.datanode.containers().find(4).is_some());
 }

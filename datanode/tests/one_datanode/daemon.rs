@@ -4,7 +4,7 @@ use ozone_datanode::{DatanodeOptions, DatanodeServer};
 
 use crate::bed::{BLOCK, Bed};
 use crate::common;
-use crate::common::{FakeScm, data};
+use crate::common::{FakeScm, data, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_scm_of_another_cluster_is_not_joined() {
@@ -26,20 +26,13 @@ async fn an_scm_of_another_cluster_is_not_joined() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_health_are_served() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let bed = Bed::new().await;
     bed.client().await.store(BLOCK, &data(1_000, 1)).await;
     for (path, expected) in [
         ("/health", "\"registered\":true"),
         ("/prom", "datanode_write_bytes_total"),
     ] {
-        let mut stream = tokio::net::TcpStream::connect(bed.datanode.addresses().http)
-            .await
-            .unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
+        let text = http(&bed.datanode, path).await;
         assert!(
             text.starts_with("HTTP/1.1 200") && text.contains(expected),
             "{text}"

@@ -10,3 +10,4 @@ mod common;
 mod containers;
 mod daemon;
 mod durability;
+mod peers;

@@ -8,5 +8,6 @@ mod bed;
 #[path = "../common/mod.rs"]
 mod common;
 mod containers;
+mod damaged_logs;
 mod moves;
 mod writing;

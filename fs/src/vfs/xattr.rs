@@ -11,10 +11,10 @@ use crate::past;
 use crate::vfs::{Vfs, Who};
 use crate::wire::{SetAttrRequest, XAttr};
 
-/// Attributes that are the kernel's own business; POSIX ACLs are not kept.
-const SYSTEM: &[u8] = b"system.";
 /// Attributes that the kernel asks for at every write.
 const SECURITY: &[u8] = b"security.";
+/// What the names of attributes begin with. `system.` is the kernel's own business: POSIX ACLs are not kept.
+const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", SECURITY];
 
 impl Vfs {
     /// The value of an attribute; ENODATA when there is none of that name.
@@ -92,10 +92,10 @@ impl Vfs {
 }
 
 fn check(name: &[u8]) -> Result<()> {
-    if name.starts_with(SYSTEM) {
-        return Err(Errno::EOPNOTSUPP.into());
+    match NAMESPACES.iter().any(|prefix| name.starts_with(prefix)) {
+        true => Ok(()),
+        false => Err(Errno::EOPNOTSUPP.into()),
     }
-    Ok(())
 }
 
 fn value(inode: &Inode, name: &[u8]) -> Option<Bytes> {
@@ -105,4 +105,21 @@ fn value(inode: &Inode, name: &[u8]) -> Option<Bytes> {
             .find(|x| x.name == name)
             .map(|x| x.value.clone())
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_kept_in_the_namespaces_that_ext4_has() {
+        for kept in ["user.a", "trusted.overlay.opaque", "security.capability"] {
+            check(kept.as_bytes()).unwrap();
+        }
+        for refused in ["bogus.b", "system.posix_acl_access", "user", "User.a", ""] {
+            let error = check(refused.as_bytes()).unwrap_err();
+            assert!(error.is(Errno::EOPNOTSUPP), "{refused}");
+        }
+    }
 }

@@ -5,16 +5,16 @@
 //! The block belongs to a session of its own until that command, so a fold that fails or is cut off
 //! leaves nothing behind: the session ends or expires, and the block is freed with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ozone_common::worker::{Next, WorkError, Worker};
 use ozone_proto::namespace::{
-    AllocateBlocksRequest, BlockLocation, CloseSessionRequest, Extent, FoldFile, FoldPiece,
-    FoldRequest, FoldRow, InodeRow, OpenSessionRequest, Replication, extent::Source,
+    AllocateBlocksRequest, BlockLocation, CloseSessionRequest, FoldRequest, OpenSessionRequest,
+    Replication,
 };
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -22,44 +22,73 @@ use ozone_proto::om::{OmResponse, Type};
 
 use crate::block_writer::BlockWriter;
 use crate::error::{OmError, Result};
-use crate::rows::Rows;
+use crate::fold_batch::{Batch, Group, Kind, Look, gather};
+use crate::ops;
 use crate::runner::{Runner, own_request};
-use crate::{extents, file_map, fold_queue, namespace, ops};
 
 /// Files looked at in one round.
 const FILES: usize = 1024;
-/// Bytes of one block: what is kept at most for the sake of one byte that is still referred to.
-const BLOCK_BYTES: usize = 4 << 20;
-/// Pieces in one command.
-const PIECES: usize = 4096;
-/// Extents read at a time.
-const PAGE: usize = 1024;
 /// Between looks for files that are due.
 const ROUND: Duration = Duration::from_secs(1);
+/// First pause before a replication that could not be had is asked for again; doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause of that kind.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Where files are passed over again and again, looking at them takes this part of the time at most.
+const LOOKING: u32 = 10;
 
 /// Folds inline extents into blocks.
 pub struct Fold {
-    /// Puts commands into the log.
-    pub runner: Arc<Runner>,
-    /// Writes the blocks.
-    pub writer: BlockWriter,
+    runner: Arc<Runner>,
+    writer: BlockWriter,
+    pass: Pass,
 }
 
-/// What goes into one block.
+/// One way through the queue.
 #[derive(Default)]
-struct Group {
-    data: BytesMut,
-    files: Vec<FoldFile>,
-    pieces: usize,
+struct Pass {
+    /// How far it is.
+    after: Option<Vec<u8>>,
+    /// Whether it met files of replications that cannot be had.
+    passed_over: bool,
+    /// What looking at the queue took.
+    looking: Duration,
+    /// Replications that could not be had, which outlasts the pass.
+    blocked: BTreeMap<Kind, Blocked>,
 }
 
-/// What one round found.
-#[derive(Default)]
-struct Batch {
-    /// By type and factor of the replication.
-    groups: BTreeMap<(i32, i32), Group>,
-    /// Files without inline bytes.
-    gone: Vec<FoldFile>,
+/// A replication that could not be had.
+#[derive(Clone, Copy)]
+struct Blocked {
+    until: Duration,
+    pause: Duration,
+}
+
+impl Pass {
+    fn blocked(&self, now: Duration) -> BTreeSet<Kind> {
+        let blocked = self.blocked.iter().filter(|(_, kind)| now < kind.until);
+        blocked.map(|(kind, _)| *kind).collect()
+    }
+
+    fn failed(&mut self, kind: Kind, now: Duration) {
+        let before = self.blocked.get(&kind).map(|before| before.pause * 2);
+        let pause = before.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
+        let until = now + pause;
+        self.blocked.insert(kind, Blocked { until, pause });
+    }
+
+    /// Takes in where a look ended; says when the next is due.
+    fn advance(&mut self, next: Option<Vec<u8>>) -> Next {
+        self.after = next;
+        if self.after.is_some() {
+            return Next::Now;
+        }
+        let looking = std::mem::take(&mut self.looking);
+        match std::mem::take(&mut self.passed_over) {
+            true => Next::After((looking * LOOKING).clamp(ROUND, LONGEST_PAUSE)),
+            false => Next::After(ROUND),
+        }
+    }
 }
 
 #[async_trait]
@@ -73,27 +102,26 @@ impl Worker for Fold {
         _gate: &tokio_util::sync::CancellationToken,
     ) -> Result<Next, WorkError> {
         if !self.runner.leader.group.is_leader() {
+            self.pass = Pass::default();
             return Ok(Next::After(ROUND));
         }
-        Ok(match self.round().await? {
-            true => Next::Now,
-            false => Next::After(ROUND),
-        })
+        Ok(self.round().await?)
     }
 }
 
 impl Fold {
-    /// Folds some of what is due; false when nothing is.
-    async fn round(&self) -> Result<bool> {
-        let leader = &self.runner.leader;
-        let now = i64::try_from(leader.clock.wall_ms()).unwrap_or(i64::MAX);
-        let default = leader.default_replication;
-        let batch = leader
-            .read(move |store| gather(&store.view(), now, default))
-            .await?;
-        if batch.groups.is_empty() && batch.gone.is_empty() {
-            return Ok(false);
+    /// Puts commands into the log with `runner`, and writes blocks with `writer`.
+    pub fn new(runner: Arc<Runner>, writer: BlockWriter) -> Self {
+        Self {
+            runner,
+            writer,
+            pass: Pass::default(),
         }
+    }
+
+    /// Folds some of what is due. A replication that cannot be had does not hold up the others.
+    async fn round(&mut self) -> Result<Next> {
+        let batch = self.look().await?;
         if !batch.gone.is_empty() {
             self.send(FoldRequest {
                 files: batch.gone,
@@ -101,15 +129,42 @@ impl Fold {
             })
             .await?;
         }
-        // One kind of replication that cannot be had now does not hold up the others.
-        let mut outcome = Ok(true);
-        for ((r#type, factor), group) in batch.groups {
-            let replication = Replication { r#type, factor };
-            if let Err(error) = self.fold(replication, group).await {
-                outcome = Err(error);
+        for (kind, group) in batch.groups {
+            let (r#type, factor) = kind;
+            match self.fold(Replication { r#type, factor }, group).await {
+                Ok(()) => drop(self.pass.blocked.remove(&kind)),
+                Err(error) => {
+                    metrics::counter!("om_fold_failures_total").increment(1);
+                    tracing::warn!(%error, r#type, factor, "inline extents are not folded for now");
+                    self.pass.failed(kind, self.runner.leader.now());
+                    self.pass.passed_over = true;
+                }
             }
         }
-        outcome
+        Ok(self.pass.advance(batch.next))
+    }
+
+    async fn look(&mut self) -> Result<Batch> {
+        let leader = &self.runner.leader;
+        let began = leader.now();
+        let blocked = self.pass.blocked(began);
+        let after = self.pass.after.clone();
+        let now_ms = i64::try_from(leader.clock.wall_ms()).unwrap_or(i64::MAX);
+        let default = leader.default_replication;
+        let batch = leader.read(move |store| {
+            let look = Look {
+                after,
+                now_ms,
+                limit: FILES,
+                default,
+                blocked: &blocked,
+            };
+            gather(&store.view(), &look)
+        });
+        let batch = batch.await?;
+        self.pass.looking += leader.now().saturating_sub(began);
+        self.pass.passed_over |= batch.passed_over > 0;
+        Ok(batch)
     }
 
     async fn fold(&self, replication: Replication, group: Group) -> Result<()> {
@@ -201,91 +256,36 @@ fn unexpected() -> OmError {
     OmError::Storage("the answer is not of the kind that was asked for".into())
 }
 
-/// What is due, as far as it fits into a block of each replication.
-fn gather(rows: &impl Rows, now_ms: i64, default: Replication) -> Result<Batch> {
-    let mut batch = Batch::default();
-    for object in fold_queue::due(rows, now_ms, FILES)? {
-        let Some(queued) = fold_queue::find(rows, object)? else {
-            continue;
-        };
-        let gone = FoldFile {
-            object_id: object,
-            ..Default::default()
-        };
-        let place = queued.place.clone().unwrap_or_default();
-        let row = match namespace::find(rows, &place) {
-            Ok(found) => found.row,
-            Err(fault @ OmError::Storage(_)) => return Err(fault),
-            Err(_) => {
-                batch.gone.push(gone);
-                continue;
-            }
-        };
-        let kept = row.replication.unwrap_or(default);
-        let group = batch.groups.entry((kept.r#type, kept.factor)).or_default();
-        if !group.is_full() {
-            match group.take(rows, &row, &queued)? {
-                file if file.pieces.is_empty() => batch.gone.push(gone),
-                file => group.files.push(file),
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: Kind = (1, 3);
+
+    #[test]
+    fn a_replication_that_cannot_be_had_is_asked_for_less_and_less_often() {
+        let (mut pass, mut now) = (Pass::default(), Duration::ZERO);
+        for _ in 0..20 {
+            pass.failed(THREE, now);
+            assert!(pass.blocked(now).contains(&THREE));
+            let until = pass.blocked[&THREE].until;
+            assert!(until - now <= LONGEST_PAUSE);
+            assert!(pass.blocked(until).is_empty());
+            now = until;
         }
-    }
-    batch.groups.retain(|_, group| !group.files.is_empty());
-    Ok(batch)
-}
-
-impl Group {
-    fn is_full(&self) -> bool {
-        self.data.len() >= BLOCK_BYTES || self.pieces >= PIECES
+        assert_eq!(pass.blocked[&THREE].pause, LONGEST_PAUSE);
     }
 
-    /// Takes the inline bytes of a file, in the order of the file, while there is room.
-    fn take(&mut self, rows: &impl Rows, row: &InodeRow, queued: &FoldRow) -> Result<FoldFile> {
-        let mut file = FoldFile {
-            object_id: row.object_id,
-            ..Default::default()
-        };
-        let mut from = queued.from;
-        loop {
-            let (page, more) = file_map::read(rows, row, from, queued.to, PAGE)?;
-            for extent in &page {
-                if self.is_full() {
-                    file.more = true;
-                    return Ok(file);
-                }
-                file.pieces.extend(self.piece(rows, row.object_id, extent)?);
-            }
-            match page.last() {
-                Some(last) if more => from = extents::end(last),
-                _ => return Ok(file),
-            }
-        }
-    }
-
-    /// Takes the bytes of one extent, if it is inline.
-    fn piece(
-        &mut self,
-        rows: &impl Rows,
-        object: u64,
-        extent: &Extent,
-    ) -> Result<Option<FoldPiece>> {
-        let Some(Source::Inline(inline)) = &extent.source else {
-            return Ok(None);
-        };
-        let piece = FoldPiece {
-            id: inline.id,
-            offset: inline.offset,
-            length: extent.length,
-            file_offset: extent.file_offset,
-            block_offset: self.data.len() as u64,
-        };
-        self.data.extend_from_slice(&file_map::inline_bytes(
-            rows,
-            object,
-            inline,
-            extent.length as usize,
-        )?);
-        self.pieces += 1;
-        Ok(Some(piece))
+    #[test]
+    fn a_pass_goes_on_to_the_end_and_then_rests() {
+        let mut pass = Pass::default();
+        assert_eq!(pass.advance(Some(vec![1])), Next::Now);
+        assert_eq!(pass.after, Some(vec![1]));
+        assert_eq!(pass.advance(None), Next::After(ROUND));
+        assert_eq!(pass.after, None);
+        pass.looking = Duration::from_secs(2);
+        pass.passed_over = true;
+        assert_eq!(pass.advance(None), Next::After(Duration::from_secs(20)));
+        assert_eq!(pass.advance(None), Next::After(ROUND));
     }
 }

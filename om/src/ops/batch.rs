@@ -47,8 +47,8 @@ pub fn apply(
                 changes.extend(new);
                 done(inode)
             }
-            Err(fault @ OmError::Storage(_)) => return Err(fault),
-            Err(refusal) => refused(&refusal),
+            Err(refusal) if refusal.is_refusal() => refused(&refusal),
+            Err(fault) => return Err(fault),
         });
     }
     Ok((

@@ -10,7 +10,7 @@ use crate::apply::Apply;
 use crate::error::{OmError, Result};
 use crate::namespace::{self, ROW_VERSION, Slot};
 use crate::rows::Rows;
-use crate::{snapshots, tables};
+use crate::{limits, snapshots, tables};
 
 /// What a new bucket is given.
 pub struct NewBucket {
@@ -73,6 +73,9 @@ pub fn create(apply: &mut Apply<'_>, volume: VolumeRow, new: NewBucket) -> Resul
             "bucket layout LEGACY is not served: use FILE_SYSTEM_OPTIMIZED or OBJECT_STORE",
         ));
     }
+    new.replication
+        .as_ref()
+        .map_or(Ok(()), limits::check_replication)?;
     check_name(apply, &volume, &new.name)?;
     let mut row = container_inode(apply)?;
     if new.layout == BucketLayoutProto::ObjectStore {

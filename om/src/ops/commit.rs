@@ -12,7 +12,7 @@ use crate::file_map::{self, Change};
 use crate::namespace::{self, Slot, layout};
 use crate::rows::Rows;
 use crate::unlink::{self, replicated};
-use crate::{block_refs, fold_queue, tables};
+use crate::{block_refs, fold_queue, limits, tables};
 
 /// Bytes that one commit may carry inline.
 pub const MAX_INLINE: usize = 64 << 10;
@@ -41,6 +41,7 @@ pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitRes
             "the file has changed meanwhile",
         ));
     }
+    let size = limits::file_size(request.size)?;
     let extents = keep_inline(apply, row.object_id, &request.extents)?;
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
     fold_queue::add(apply, dir, &place.name, row.object_id, &extents)?;
@@ -54,7 +55,7 @@ pub fn apply(request: &CommitRequest, apply: &mut Apply<'_>) -> Result<CommitRes
     if !matches!(found.slot, Slot::Orphan(_)) {
         apply.account(dir, 0, replicated(&row, grown))?;
     }
-    row.size = row.size.max(request.size).max(reach);
+    row.size = row.size.max(size).max(reach);
     row.mtime_ns = if request.mtime_ns == 0 {
         apply.time_ns
     } else {
@@ -100,18 +101,10 @@ fn keep(
     let mut inline = Inline { bytes: 0, most };
     let mut kept = Vec::with_capacity(extents.len());
     for extent in extents {
-        if extent.length == 0
-            || extent
-                .file_offset
-                .checked_add(extent.length)
-                .is_none_or(|e| e > i64::MAX as u64)
-        {
-            return Err(refuse::invalid(
-                "an extent lies outside of what a file can hold",
-            ));
-        }
+        limits::check_file_range(extent.file_offset, extent.length)?;
         match &extent.source {
             Some(Source::Block(block)) => {
+                limits::check_block_range(block.offset, extent.length)?;
                 if !block_refs::may_refer(apply, block.container, block.local)? {
                     return Err(refuse::block(block));
                 }

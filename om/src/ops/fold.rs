@@ -7,9 +7,9 @@
 use ozone_proto::namespace::{BlockSource, FoldFile, FoldRequest, FoldResponse, InodeKind};
 
 use crate::apply::Apply;
-use crate::error::{OmError, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::rows::Rows;
-use crate::{block_refs, file_map, fold_queue, namespace, tables, unlink};
+use crate::{block_refs, file_map, fold_queue, limits, namespace, tables, unlink};
 
 /// Applies the request.
 pub fn apply(request: &FoldRequest, apply: &mut Apply<'_>) -> Result<FoldResponse> {
@@ -20,6 +20,10 @@ pub fn apply(request: &FoldRequest, apply: &mut Apply<'_>) -> Result<FoldRespons
     super::commit::check_session(apply, request.session)?;
     if !block_refs::is_open_for(apply, request.session, container, local)? {
         return Err(refuse::block(block));
+    }
+    let pieces = request.files.iter().flat_map(|file| &file.pieces);
+    for piece in pieces {
+        limits::check_block_range(piece.block_offset, piece.length)?;
     }
     let mut extents = 0;
     for file in &request.files {
@@ -47,7 +51,7 @@ fn fold_file(apply: &mut Apply<'_>, block: &BlockSource, file: &FoldFile) -> Res
     let place = queued.place.clone().unwrap_or_default();
     let found = match namespace::find(apply, &place) {
         Ok(found) if namespace::kind(&found.row) == InodeKind::File => found,
-        Err(fault @ OmError::Storage(_)) => return Err(fault),
+        Err(fault) if !fault.is_refusal() => return Err(fault),
         // Deleted meanwhile, its inline values with it.
         _ => {
             fold_queue::remove(apply, object, &queued);

@@ -16,7 +16,7 @@ use crate::key_path;
 use crate::namespace;
 use crate::rows::Rows;
 use crate::unlink::replicated;
-use crate::{etag, fold_queue, tables, unlink};
+use crate::{etag, fold_queue, limits, tables, unlink};
 
 /// Applies the request.
 pub fn apply(request: &CommitKeyRequest, apply: &mut Apply<'_>) -> Result<CommitKeyResponse> {
@@ -108,7 +108,7 @@ pub fn filled(
         atime_ns: apply.time_ns,
         mtime_ns: apply.time_ns,
         ctime_ns: apply.time_ns,
-        size,
+        size: limits::file_size(size)?,
         ..new
     };
     let reach = extents.iter().map(crate::extents::end).max().unwrap_or(0);
@@ -128,9 +128,10 @@ pub fn filled(
     Ok(row)
 }
 
-/// The content of a key that is given as Ozone gives it: whole blocks, one after the other.
+/// The content of a key that is given as Ozone gives it: whole blocks, one after the other. What is past the end of
+/// what a file can hold stays there, and is refused with all the other extents.
 fn from_locations(locations: &[KeyLocation]) -> Vec<Extent> {
-    let mut at = 0;
+    let mut at: u64 = 0;
     locations
         .iter()
         .filter(|l| l.length > 0)
@@ -147,7 +148,7 @@ fn from_locations(locations: &[KeyLocation]) -> Vec<Extent> {
                 length: location.length,
                 source: Some(source),
             };
-            at += location.length;
+            at = at.saturating_add(location.length);
             extent
         })
         .collect()
@@ -172,13 +173,15 @@ pub fn make_parents(
 
 fn make_directory(apply: &mut Apply<'_>, dir: &DirRef, name: &[u8], args: &KeyArgs) -> Result<u64> {
     let parent = namespace::directory(apply, dir)?.row;
+    let bucket = namespace::bucket_by_id(apply, dir.volume_id, dir.bucket_id)?
+        .ok_or_else(|| refuse::no_directory(dir.bucket_id))?;
     let attributes = Attributes {
         object_id: apply.next_id()?,
         kind: InodeKind::Directory,
         mode: 0o755,
         uid: args.uid.unwrap_or(apply.given.asker.uid),
         gid: args.gid.unwrap_or(apply.given.asker.gid),
-        replication: None,
+        replication: bucket.replication.or(apply.given.default_replication),
         owner: apply.given.asker.user.clone(),
     };
     let row = InodeRow {

@@ -130,7 +130,7 @@ pub fn shared(
             inline.data = file_map::inline_bytes(&*apply, source.object_id, inline, length)?;
             inline.offset = 0;
         }
-        extent.file_offset = extent.file_offset - from + at;
+        extent.file_offset = (extent.file_offset - from).saturating_add(at);
         copied.push(extent);
     }
     keep_all(apply, object, &copied)

@@ -8,7 +8,7 @@ use crate::error::{OmError, Result};
 use crate::key_path;
 use crate::namespace::{self, ROW_VERSION};
 use crate::rows::Rows;
-use crate::{key_info, tables};
+use crate::{key_info, limits, tables};
 
 /// Applies the request.
 pub fn apply(request: &CreateKeyRequest, apply: &mut Apply<'_>) -> Result<CreateKeyResponse> {
@@ -52,6 +52,7 @@ pub fn new_inode(args: &KeyArgs, bucket: &BucketRow, apply: &mut Apply<'_>) -> R
         r#type: args.r#type.unwrap_or_default(),
         factor: args.factor.unwrap_or_default(),
     };
+    limits::check_replication(&asked)?;
     let replication = if asked.factor > 0 {
         Some(asked)
     } else {

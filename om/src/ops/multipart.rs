@@ -22,7 +22,7 @@ use crate::leader::Leader;
 use crate::namespace::{self, ROW_VERSION};
 use crate::rows::{Rows, decode};
 use crate::unlink::{self, replicated};
-use crate::{etag, key_path, tables};
+use crate::{etag, key_path, limits, tables};
 
 /// Highest number of a part.
 pub const MAX_PARTS: u32 = 10_000;
@@ -202,7 +202,7 @@ pub fn complete(
         ..upload.row.inode.clone().unwrap_or_default()
     };
     new.metadata.extend(args.metadata.iter().cloned());
-    let (mut size, mut extents) = (0, Vec::new());
+    let (mut size, mut extents) = (0u64, Vec::new());
     for part in &parts {
         let inode = part.inode.clone().unwrap_or_default();
         // Parts that were copied are where their sources are.
@@ -213,7 +213,7 @@ pub fn complete(
             (0, inode.size),
             (new.object_id, size),
         )?);
-        size += inode.size;
+        size = limits::file_size(size.saturating_add(inode.size))?;
     }
     let row = filled(args, new, (size, extents), upload.root.bucket_id, apply)?;
     let hash = etag::of(&row);

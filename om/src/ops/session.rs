@@ -98,7 +98,64 @@ pub fn named_by(body: &Body) -> u64 {
         Body::Open(r) => r.session,
         Body::Create(r) => r.session,
         Body::Commit(r) => r.session,
-        _ => 0,
+        Body::DropOrphans(r) => r.session,
+        Body::Fold(r) => r.session,
+        Body::CommitKeyRequest(r) => r.key_args.session(),
+        Body::PutKey(r) => r.key_args.session(),
+        Body::CommitMultiPartUploadRequest(r) => r.key_args.session(),
+        // Each part names its own.
+        Body::Batch(_) => 0,
+        Body::CreateVolumeRequest(_)
+        | Body::InfoVolumeRequest(_)
+        | Body::DeleteVolumeRequest(_)
+        | Body::ListVolumeRequest(_)
+        | Body::CreateBucketRequest(_)
+        | Body::InfoBucketRequest(_)
+        | Body::DeleteBucketRequest(_)
+        | Body::ListBucketsRequest(_)
+        | Body::CreateKeyRequest(_)
+        | Body::LookupKeyRequest(_)
+        | Body::RenameKeyRequest(_)
+        | Body::DeleteKeyRequest(_)
+        | Body::ListKeysRequest(_)
+        | Body::AllocateBlockRequest(_)
+        | Body::GetKeyInfoRequest(_)
+        | Body::ReadKey(_)
+        | Body::ListObjects(_)
+        | Body::CopyKey(_)
+        | Body::PutObjectTaggingRequest(_)
+        | Body::InitiateMultiPartUploadRequest(_)
+        | Body::CompleteMultiPartUploadRequest(_)
+        | Body::AbortMultiPartUploadRequest(_)
+        | Body::ListMultiPartUploadPartsRequest(_)
+        | Body::ListMultipartUploadsRequest(_)
+        | Body::GetS3SecretRequest(_)
+        | Body::SetS3SecretRequest(_)
+        | Body::RevokeS3SecretRequest(_)
+        | Body::LookupS3Secret(_)
+        | Body::CreateSnapshotRequest(_)
+        | Body::ListSnapshotRequest(_)
+        | Body::SnapshotInfoRequest(_)
+        | Body::DeleteSnapshotRequest(_)
+        | Body::RenameSnapshotRequest(_)
+        | Body::SnapshotDiffRequest(_)
+        | Body::SubmitSnapshotDiffRequest(_)
+        | Body::ListSnapshotDiffJobRequest(_)
+        | Body::CancelSnapshotDiffRequest(_)
+        | Body::Lookup(_)
+        | Body::GetAttr(_)
+        | Body::ReadDir(_)
+        | Body::GetExtents(_)
+        | Body::StatFs(_)
+        | Body::Link(_)
+        | Body::Unlink(_)
+        | Body::Rename(_)
+        | Body::SetAttr(_)
+        | Body::OpenSession(_)
+        | Body::ReserveIds(_)
+        | Body::Purge(_)
+        | Body::ReclaimSnapshot(_)
+        | Body::ServiceListRequest(_) => 0,
     }
 }
 

@@ -6,6 +6,7 @@ use ozone_proto::om::Status;
 use crate::apply::Apply;
 use crate::error::{OmError, Result, refuse};
 use crate::file_map::{self, Change};
+use crate::limits;
 use crate::namespace::{self, Slot, layout};
 use crate::unlink::{self, replicated};
 
@@ -89,6 +90,7 @@ fn resize(
         }
         _ => return Err(refuse::invalid("only a file's size can be set")),
     }
+    limits::file_size(size)?;
     if size < row.size {
         let change = Change {
             holes: vec![(size, u64::MAX)],

@@ -63,7 +63,7 @@ pub fn create(apply: &mut Apply<'_>, name: &str, owner: &str, admin: &str) -> Re
     );
     apply.name_changed(&DirRef::default(), name.as_bytes());
     let mut top = root(apply)?;
-    top.nlink += 1;
+    top.nlink = top.nlink.saturating_add(1);
     top.mtime_ns = apply.time_ns;
     top.ctime_ns = apply.time_ns;
     apply.store(&namespace::Slot::Root, &top)?;

@@ -25,10 +25,13 @@ const READ_EXTENTS: u32 = 2048;
 /// Names read at a time of one directory.
 const SCAN: usize = 256;
 
-/// GetKeyInfo and LookupKey.
+/// GetKeyInfo and LookupKey. With a trailing slash no file is meant, as Ozone has it; a directory is meant either way.
 pub fn info(args: &KeyArgs, rows: &impl Rows) -> Result<KeyInfo> {
     let root = root_of(&args.volume_name, &args.bucket_name, rows)?;
     let (dir, name, found) = key_path::resolve(rows, &root, &args.key_name)?
+        .filter(|(.., found)| {
+            namespace::is_dir(&found.row) || !layout::of(&root).is_directory_name(&args.key_name)
+        })
         .ok_or_else(|| key_path::not_found(&args.key_name))?;
     let mut row = found.row;
     let place = namespace::inode(&dir, name, super::inode::without_map(row.clone()));

@@ -157,9 +157,9 @@ pub fn info_bucket(request: &InfoBucketRequest, rows: &impl Rows) -> Result<Info
                 row.used_bytes = source.used_bytes;
                 row.used_namespace = source.used_namespace;
             }
-            Err(fault @ OmError::Storage(_)) => return Err(fault),
             // It dangles.
-            Err(_) => root = None,
+            Err(refusal) if refusal.is_refusal() => root = None,
+            Err(fault) => return Err(fault),
         }
     }
     Ok(InfoBucketResponse {

@@ -36,7 +36,8 @@ fn with_sizes(row: &SnapshotRow, rows: &impl Rows) -> Result<SnapshotInfo> {
     let mut info = snapshots::info(row);
     let span = Span::around(rows, row.bucket_id, row.index)?;
     let kept = block_refs::seen_by_none_but(rows, &span, COUNTED)?;
-    let exclusive = kept.iter().map(|(_, reference)| reference.bytes).sum();
+    let bytes = kept.iter().map(|(_, reference)| reference.bytes);
+    let exclusive = bytes.fold(0, u64::saturating_add);
     info.exclusive_size = Some(exclusive);
     info.exclusive_replicated_size = Some(exclusive);
     Ok(info)

@@ -1,10 +1,11 @@
 //! Bucket links: names that stand for other buckets.
 
-use ozone_om::{namespace, reads, tables};
+use ozone_om::{OmError, namespace, reads, tables};
 use ozone_proto::namespace::*;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::*;
+use ozone_raft::StateMachine;
 
 use crate::object_store::object_store;
 use crate::objects::{args, list, put};
@@ -73,6 +74,28 @@ fn what_is_asked_of_a_link_is_asked_of_its_source() {
     };
     assert_eq!(om.ask(Body::DeleteKeyRequest(delete)).status(), Status::Ok);
     assert_eq!(list(&om, "", "", "", 10), ["copy"]);
+}
+
+#[test]
+fn a_link_is_not_told_as_dangling_because_its_source_is_not_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    object_store(&mut om);
+    om.state.flush().unwrap();
+    drop(om);
+    let mut om = Om::open(dir.path());
+    assert_eq!(link(&mut om, "link", "bucket"), Status::Ok);
+    let store = om.state.store().unwrap();
+    let cold = namespace::bucket(&store.view_in_memory(), "vol", "bucket");
+    assert!(matches!(cold, Err(OmError::NotInMemory)), "{cold:?}");
+    let request = InfoBucketRequest {
+        volume_name: "vol".into(),
+        bucket_name: "link".into(),
+    };
+    let cold = reads::listing::info_bucket(&request, &store.view_in_memory());
+    assert!(matches!(cold, Err(OmError::NotInMemory)), "{cold:?}");
+    let told = reads::listing::info_bucket(&request, &*store).unwrap();
+    assert!(told.root.is_some());
 }
 
 #[test]

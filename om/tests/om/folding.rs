@@ -1,6 +1,7 @@
 //! Inline bytes that move into blocks: nothing that a reader sees changes, and nothing is left over.
 
 use bytes::Bytes;
+use ozone_om::fold_batch::{Batch, Look, gather};
 use ozone_om::{file_map, fold_queue, namespace, tables};
 use ozone_proto::hdds::{ReplicationFactor, ReplicationType};
 use ozone_proto::namespace::extent::Source;
@@ -218,7 +219,12 @@ fn a_file_with_many_small_appends_is_due_at_once_and_ends_as_one_extent() {
     let mut om = Om::open(dir.path());
     let (root, session) = om.bucket();
     let log = file(&mut om, root, "log");
-    let due = |om: &Om| fold_queue::due(&*om.state.store().unwrap(), 1, 10).unwrap();
+    let due = |om: &Om| {
+        let due = fold_queue::due(&*om.state.store().unwrap(), 1, (None, 10)).unwrap();
+        due.into_iter()
+            .map(|(_, object)| object)
+            .collect::<Vec<_>>()
+    };
     let mut expected = Vec::new();
     for n in 0..200u8 {
         assert_eq!(due(&om).is_empty(), n < 64, "append {n}");
@@ -298,4 +304,95 @@ fn a_file_without_a_word_about_replication_is_kept_and_accounted_as_the_default_
     om.default_replication = None;
     om.ask(unlink(root, "f", false, None));
     assert_eq!(used(&om), 0);
+}
+
+fn ratis(factor: ReplicationFactor) -> Replication {
+    Replication {
+        r#type: ReplicationType::Ratis.into(),
+        factor: factor.into(),
+    }
+}
+
+/// Files of a batch, by the factor of their replication.
+fn found(batch: &Batch, factor: ReplicationFactor) -> Vec<u64> {
+    let kind = (ReplicationType::Ratis.into(), factor.into());
+    let files = batch.groups.get(&kind).map(|group| &group.files);
+    let ids = files.into_iter().flatten().map(|file| file.object_id);
+    ids.collect()
+}
+
+#[test]
+fn files_whose_replication_cannot_be_had_hold_up_no_others_however_many_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let (root, session) = om.bucket();
+    let mut make = |name: String, factor| {
+        om.default_replication = Some(ratis(factor));
+        let f = file(&mut om, root, &name);
+        om.commit(&f, session, vec![inline(0, &[1; 100])]);
+        id(&f)
+    };
+    let stuck: Vec<u64> = (0..10)
+        .map(|n| make(format!("three{n}"), ReplicationFactor::Three))
+        .collect();
+    let fine = make("one".to_owned(), ReplicationFactor::One);
+    let three = ratis(ReplicationFactor::Three);
+    let (store, mut blocked) = (om.state.store().unwrap(), Default::default());
+    let look = |after, blocked: &_| {
+        let look = Look {
+            after,
+            now_ms: i64::MAX,
+            limit: 4,
+            default: three,
+            blocked,
+        };
+        gather(&*store, &look).unwrap()
+    };
+    let first = look(None, &blocked);
+    assert_eq!(found(&first, ReplicationFactor::Three), stuck[..4]);
+    blocked.insert((three.r#type, three.factor));
+    let second = look(first.next, &blocked);
+    assert!(second.groups.is_empty());
+    assert_eq!(second.passed_over, 4);
+    let third = look(second.next, &blocked);
+    assert_eq!(found(&third, ReplicationFactor::One), [fine]);
+    assert_eq!(third.next, None);
+    // The next pass begins with the first again.
+    let again = look(third.next, &Default::default());
+    assert_eq!(found(&again, ReplicationFactor::Three), stuck[..4]);
+}
+
+#[test]
+fn what_does_not_fit_into_a_block_is_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let (root, session) = om.bucket();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let files: Vec<u64> = names
+        .iter()
+        .map(|name| {
+            let f = file(&mut om, root, name);
+            for offset in (0..1 << 20).step_by(16 << 10) {
+                om.commit(&f, session, vec![inline(offset, &[1; 16 << 10])]);
+            }
+            id(&f)
+        })
+        .collect();
+    let (store, blocked) = (om.state.store().unwrap(), Default::default());
+    let one = ratis(ReplicationFactor::One);
+    let look = |after| {
+        let look = Look {
+            after,
+            now_ms: i64::MAX,
+            limit: 100,
+            default: one,
+            blocked: &blocked,
+        };
+        gather(&*store, &look).unwrap()
+    };
+    let first = look(None);
+    assert_eq!(found(&first, ReplicationFactor::One), files[..4]);
+    let second = look(first.next);
+    assert_eq!(found(&second, ReplicationFactor::One), files[4..]);
+    assert_eq!(second.next, None);
 }

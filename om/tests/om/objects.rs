@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ozone_om::rows::Rows;
 use ozone_om::{etag, reads, tables};
-use ozone_proto::hdds::KeyValue;
+use ozone_proto::hdds::{KeyValue, ReplicationFactor, ReplicationType};
 use ozone_proto::namespace::*;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
@@ -340,4 +340,50 @@ fn a_secret_is_made_once_set_at_will_and_revoked() {
     assert_eq!(revoke(&mut om), Status::Ok);
     assert_eq!(revoke(&mut om), Status::S3SecretNotFound);
     assert_eq!(stored(&om), None);
+}
+
+/// GetKeyInfo.
+fn info(om: &Om, key: &str) -> ozone_om::Result<KeyInfo> {
+    reads::keys::info(&args(key), &*om.state.store().unwrap())
+}
+
+#[test]
+fn a_directory_is_kept_alike_whoever_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let three = Replication {
+        r#type: ReplicationType::Ratis.into(),
+        factor: ReplicationFactor::Three.into(),
+    };
+    om.default_replication = Some(three);
+    let (bucket, _) = om.bucket();
+    om.create(bucket, "made", InodeKind::Directory);
+    assert_eq!(put(&mut om, "implied/key"), Status::Ok);
+    for name in ["made", "implied", "implied/key"] {
+        let info = info(&om, name).unwrap();
+        let told = (info.r#type(), info.factor());
+        let expected = (ReplicationType::Ratis, ReplicationFactor::Three);
+        assert_eq!(told, expected, "{name}");
+    }
+    // The OM knows no default before its leader says so.
+    om.default_replication = None;
+    assert_eq!(put(&mut om, "early/key"), Status::Ok);
+    let early = info(&om, "early").unwrap();
+    assert_eq!(early.r#type(), ReplicationType::Ratis);
+}
+
+#[test]
+fn a_trailing_slash_means_a_directory_and_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    om.bucket();
+    assert_eq!(put(&mut om, "dir/file"), Status::Ok);
+    for missing in ["dir/file/", "none/"] {
+        let refusal = info(&om, missing).unwrap_err();
+        assert_eq!(refusal.status(), Status::KeyNotFound, "{missing}");
+    }
+    for directory in ["dir", "dir/"] {
+        assert_eq!(info(&om, directory).unwrap().key_name, "dir/");
+    }
+    assert_eq!(info(&om, "dir/file").unwrap().key_name, "dir/file");
 }

@@ -13,7 +13,7 @@ use ozone_proto::namespace::*;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
 use ozone_proto::om::{CallContext, Decided, OmRequest, OmResponse, Status};
-use ozone_raft::{ApplyBatch, Command, StateMachine};
+use ozone_raft::{ApplyBatch, Command, StateMachine, StateMachineError};
 use prost::Message;
 
 pub(crate) const ROOT: DirRef = DirRef {
@@ -50,6 +50,12 @@ impl Om {
             decided,
             ..request
         };
+        self.log(request).unwrap()
+    }
+
+    /// As it is.
+    pub(crate) fn log(&mut self, request: OmRequest) -> Result<OmResponse, StateMachineError> {
+        let index = self.log.len() as u64 + 1;
         let command = Command {
             index,
             term: 1,
@@ -61,8 +67,8 @@ impl Om {
             commands: &[command],
             position: &position,
         };
-        let replies = self.state.apply(batch).unwrap();
-        OmResponse::decode(replies[0].clone()).unwrap()
+        let replies = self.state.apply(batch)?;
+        Ok(OmResponse::decode(replies[0].clone()).unwrap())
     }
 
     /// A file that loses its name is kept for nobody, unless the request says otherwise.

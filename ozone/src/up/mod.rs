@@ -7,7 +7,7 @@ mod start;
 mod summary;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use nix::fcntl::{Flock, FlockArg};
 use ozone_client::Client;
 use ozone_common::config::Config;
+use ozone_common::telemetry::TelemetryError;
 use ozone_datanode::DatanodeServer;
 use ozone_fs::{MountOptions, MountedFs};
 use ozone_om::OmServer;
@@ -24,7 +25,7 @@ use ozone_scm::ScmServer;
 use self::ports::Ports;
 use self::probe::Readiness;
 use crate::daemon::blocking;
-use crate::signals;
+use crate::{output, signals};
 
 /// Datanodes of a new cluster for which nobody asked for another number.
 const DATANODES: u16 = 3;
@@ -73,6 +74,16 @@ pub(crate) fn prepare_dir(dir: &Path) -> Result<(), String> {
     })
 }
 
+/// A log file that cannot be had, in words that tell what would be right.
+pub(crate) fn no_log(error: &TelemetryError) -> String {
+    match error {
+        TelemetryError::LogFile { source, .. } if source.kind() != ErrorKind::StorageFull => {
+            format!("{error}: --dir must be a directory that can be written")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// An error in words that tell what to do about it, where that is not said by who met it.
 pub(crate) fn explain(dir: &Path, error: String) -> String {
     match error.contains("No space left on device") {
@@ -112,6 +123,9 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
     ozone_om::server::check_config(&config).map_err(|e| e.to_string())?;
     let (dir, asked, auto) = (args.dir.clone(), args.datanodes, args.auto_ports);
     let plan = blocking(move || plan(&dir, asked, auto)).await??;
+    if !args.auto_ports {
+        ports::check_free(&plan.ports, &config)?;
+    }
     let config = shared_config(&args, &config, &plan)?;
     let cluster = start::start(&plan.dir, &config, (&plan.ports, plan.datanodes)).await?;
     let warning = ready(&cluster, &plan).await?;
@@ -125,16 +139,23 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
     };
     // Whoever reads that it is up may stop it in the same moment.
     let mut signals = signals::Stop::watch()?;
-    summary::print(&args, &cluster, started.elapsed(), warning);
+    tell(summary::text(&args, &cluster, started.elapsed(), warning));
     match &mounted {
         Some(mounted) => tokio::select! {
-            () = mounted.wait() => println!("unmounted: stopping"),
+            () = mounted.wait() => tell("unmounted: stopping"),
             () = signals.told() => {}
         },
         None => signals.told().await,
     }
     stop(cluster, mounted).await;
     Ok(())
+}
+
+/// Says something of a cluster that runs, whether or not that can be heard.
+fn tell(text: impl std::fmt::Display) {
+    if let Err(error) = output::line(text) {
+        tracing::warn!(error);
+    }
 }
 
 /// Takes the directory, and finds out what is there. Blocks.
@@ -185,7 +206,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, String> {
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
     match written {
         // The lock holds without the number of who holds it.
-        Err(full) if full.kind() == std::io::ErrorKind::StorageFull => Ok(lock),
+        Err(full) if full.kind() == ErrorKind::StorageFull => Ok(lock),
         Err(e) => Err(format!("{}: {e}", path.display())),
         Ok(()) => Ok(lock),
     }

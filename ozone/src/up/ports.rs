@@ -2,9 +2,11 @@
 //! it has once been up; a start that fails leaves no trace here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 
+use ozone_common::config::{Config, listener_hint};
 use ozone_common::disk::{RealDisk, replace_file};
 use ozone_common::rng::{OsRng, Rng};
 
@@ -118,6 +120,24 @@ pub(super) fn choose(recorded: &Ports, datanodes: u16, auto: bool) -> Result<Por
     Ok(ports)
 }
 
+/// Refuses ports that are taken, before anything is made. What the user sets in `config` is not from here.
+pub(super) fn check_free(ports: &Ports, config: &Config) -> Result<(), String> {
+    for (key, port) in ports {
+        let name = key.split_once('/').map_or(key.as_str(), |(_, name)| name);
+        let ours = key.contains('/') || !config.is_set(name);
+        let Err(error) = TcpListener::bind(("127.0.0.1", *port)) else {
+            continue;
+        };
+        if ours && error.kind() == ErrorKind::AddrInUse {
+            let hint = listener_hint(name, &error);
+            return Err(format!(
+                "cannot listen on 127.0.0.1:{port}: {error}: {hint}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn listen(port: u16) -> Option<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).ok()
 }
@@ -179,6 +199,22 @@ mod tests {
         let known = recorded(dir.path()).unwrap();
         assert_eq!((&known, datanodes(&known)), (&first, 2));
         assert_eq!(choose(&known, 2, false).unwrap(), first);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_before_anything_is_made_unless_the_user_sets_another() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let key = "ozone.om.address";
+        let ports = Ports::from([(key.to_owned(), port)]);
+        let refused = check_free(&ports, &Config::default()).unwrap_err();
+        for words in [key, &port.to_string(), "--auto-ports"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+        let other = Config::from_pairs([(key, "127.0.0.1:1")]).unwrap();
+        check_free(&ports, &other).unwrap();
+        drop(taken);
+        check_free(&ports, &Config::default()).unwrap();
     }
 
     #[test]

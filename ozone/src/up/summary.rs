@@ -1,6 +1,5 @@
 //! What `ozone up` says when the cluster can be used: where everything is, and what to try.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,47 +12,51 @@ use super::{Cluster, UpArgs};
 
 const MIB: u64 = 1 << 20;
 
-/// Prints it; the last line is that on stopping.
-pub(super) fn print(args: &UpArgs, cluster: &Cluster, took: Duration, warning: Option<String>) {
-    println!(
+/// The text; the last line is that on stopping.
+pub(super) fn text(
+    args: &UpArgs,
+    cluster: &Cluster,
+    took: Duration,
+    warning: Option<String>,
+) -> String {
+    let mut lines = vec![format!(
         "Ozone is up in {:.1} s, data in {}",
         took.as_secs_f64(),
         args.dir.display()
-    );
-    print_servers(cluster);
-    if let Some(mount) = &args.mount {
-        println!("  mounted at  {}", mount.display());
-    }
-    if let Some(warning) = warning {
-        println!("Warning: {warning}");
-    }
-    print_examples(args, cluster);
-    println!("Ctrl-C stops it; the data stays.");
-    // Who does not read it is not waited for.
-    let _ = std::io::stdout().flush();
+    )];
+    lines.extend(servers(cluster));
+    let mount = args.mount.as_ref();
+    lines.extend(mount.map(|mount| format!("  mounted at  {}", mount.display())));
+    lines.extend(warning.map(|warning| format!("Warning: {warning}")));
+    lines.extend(examples(args, cluster));
+    lines.push("Ctrl-C stops it; the data stays.".to_owned());
+    lines.join("\n")
 }
 
-fn print_servers(cluster: &Cluster) {
+fn servers(cluster: &Cluster) -> Vec<String> {
     let line = |name: &str, client: &dyn std::fmt::Display, http: &dyn std::fmt::Display| {
-        println!("  {name:<11} {client}   http://{http}/health");
+        format!("  {name:<11} {client}   http://{http}/health")
     };
-    line("OM", &cluster.om_address, &cluster.om.addresses().http);
     let scm = cluster.scm.addresses();
-    line("SCM", &scm.client, &scm.http);
+    let mut lines = vec![
+        line("OM", &cluster.om_address, &cluster.om.addresses().http),
+        line("SCM", &scm.client, &scm.http),
+    ];
     for (n, datanode) in cluster.datanodes.iter().enumerate() {
         let at = datanode.addresses();
-        line(&format!("datanode {}", n + 1), &at.client, &at.http);
+        lines.push(line(&format!("datanode {}", n + 1), &at.client, &at.http));
     }
-    println!("  {:<11} http://{}", "S3", cluster.s3.address());
     let replication = cluster.config.get("ozone.server.default.replication");
-    println!("  replication {}", replication.unwrap_or_default());
+    lines.push(format!("  {:<11} http://{}", "S3", cluster.s3.address()));
+    lines.push(format!("  replication {}", replication.unwrap_or_default()));
+    lines
 }
 
-fn print_examples(args: &UpArgs, cluster: &Cluster) {
-    if let Some(mount) = &args.mount {
+fn examples(args: &UpArgs, cluster: &Cluster) -> Vec<String> {
+    let through_mount = args.mount.as_ref().map(|mount| {
         let mount = mount.display();
-        println!("Try:  mkdir -p {mount}/vol/bucket && echo hello > {mount}/vol/bucket/file");
-    }
+        format!("Try:  mkdir -p {mount}/vol/bucket && echo hello > {mount}/vol/bucket/file")
+    });
     let file = cluster.config.get(CLIENT_FILE);
     let identity = match file.filter(|file| !file.is_empty()) {
         Some(file) => format!(" --set ozone.security.enabled=true --set {CLIENT_FILE}={file}"),
@@ -61,11 +64,12 @@ fn print_examples(args: &UpArgs, cluster: &Cluster) {
     };
     // A binary that was built here is not in anybody's $PATH.
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("ozone"));
-    println!(
+    let by_command = format!(
         "      {} sh --set ozone.om.address={}{identity} key cat vol/bucket/file",
         binary.display(),
         cluster.om_address
     );
+    through_mount.into_iter().chain([by_command]).collect()
 }
 
 /// How much has to be freed before the cluster in `dir` takes writes. Blocks.

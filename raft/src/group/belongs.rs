@@ -32,13 +32,26 @@ impl Pair<'_> {
         let emptied =
             last.is_none() && self.log.vote().is_some_and(|v| v.leader_id.voted_for == me);
         if !gone && !short && !emptied {
-            return Ok(());
+            return self.check_state(dir, alone);
         }
         Err(RaftError::LogLost {
             dir: dir.to_path_buf(),
             last: last.map(|id| id.index()),
             applied: applied.map(|id| id.index()),
         })
+    }
+
+    /// Refuses a state that the log cannot bring up to date, where nobody else could either.
+    fn check_state(&self, dir: &Path, alone: bool) -> Result<()> {
+        let (applied, purged) = (self.adapter.position().applied, self.log.purged());
+        match purged {
+            Some(purged) if alone && applied < Some(purged) => Err(RaftError::StateLost {
+                dir: dir.to_path_buf(),
+                purged: purged.index(),
+                applied: applied.map(|id| id.index()),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Leaves the mark, durably, where it is not there yet.

@@ -118,13 +118,15 @@ impl Group {
             flushers,
         } = shared;
         let Storage { log, adapter } = open_storage(&config, flushers, machine).await?;
-        let alone = sole_voter(&config, &log, &adapter).await? == Some(me);
+        let voters = voters(&config, &log, &adapter).await?;
+        let alone = voters == [me];
         let pair = Pair {
             log: &log,
             adapter: &adapter,
         };
         let dir = config.storage_dir.join(config.group_id.to_string());
         pair.check(&dir, me, alone)?;
+        check_member(&config, me, &voters)?;
         pair.mark(&dir).await?;
         let pristine = log.is_pristine() && adapter.position().applied.is_none();
         let before = log.vote().filter(|vote| vote.committed);
@@ -188,35 +190,47 @@ impl Group {
         let mut seen = self.leadership.clone();
         match tokio::time::timeout(limit, seen.wait_for(|now| now.is_leader)).await {
             Err(_) => Err(RaftError::Timeout(limit)),
-            Ok(Err(_)) => Err(RaftError::Fatal("ended while it was opened".into())),
+            Ok(Err(_)) => Err(self.why_ended()),
             Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    /// The cause of the end, which the core leaves behind.
+    fn why_ended(&self) -> RaftError {
+        let metrics = self.raft.metrics();
+        match &metrics.borrow_watched().running_state {
+            Err(cause) => fatal(cause.clone()),
+            Ok(()) => RaftError::Fatal("ended while it was opened".into()),
         }
     }
 }
 
-/// The only member that votes, if there is just one: as the log says, or as it is about to.
-async fn sole_voter(
-    config: &GroupConfig,
-    log: &LogStore,
-    adapter: &Adapter,
-) -> Result<Option<MemberId>> {
+/// The members that vote: as the log says, or as it is about to.
+async fn voters(config: &GroupConfig, log: &LogStore, adapter: &Adapter) -> Result<Vec<MemberId>> {
     let (mut log, mut adapter) = (log.clone(), adapter.clone());
     let mut helper = StorageHelper::<Types, _, _>::new(&mut log, &mut adapter);
     let known = helper
         .get_membership()
         .await
         .map_err(|e| RaftError::Fatal(e.to_string()))?;
-    let mut voters: Vec<MemberId> = known.effective().voter_ids().collect();
-    if voters.is_empty() {
-        voters = config
-            .members
-            .iter()
-            .map(|peer| MemberId(peer.id))
-            .collect();
+    let voters: Vec<MemberId> = known.effective().voter_ids().collect();
+    Ok(match voters.is_empty() {
+        true => config.members.iter().map(|p| MemberId(p.id)).collect(),
+        false => voters,
+    })
+}
+
+/// Refuses the log of others in a group that this member believes to be alone in: it would wait for
+/// them for ever.
+fn check_member(config: &GroupConfig, me: MemberId, voters: &[MemberId]) -> Result<()> {
+    let alone = matches!(config.members[..], [ref only] if only.id == me.0);
+    if !alone || voters.contains(&me) {
+        return Ok(());
     }
-    Ok(match voters[..] {
-        [only] => Some(only),
-        _ => None,
+    Err(RaftError::NotAMember {
+        dir: config.storage_dir.join(config.group_id.to_string()),
+        me: me.0,
+        members: voters.iter().map(|voter| voter.0).collect(),
     })
 }
 

@@ -159,6 +159,11 @@ impl LogStore {
             .map_err(io::Error::other)?
     }
 
+    /// How far the log was purged.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.0.state.lock().purged
+    }
+
     /// The last entry, or how far the log was purged.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.0.state.lock().last

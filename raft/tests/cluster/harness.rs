@@ -167,6 +167,11 @@ impl Member {
         Ok(opened)
     }
 
+    /// Leaves so much room on the disk.
+    pub(crate) fn limit_room(&self, bytes: u64) {
+        self.disk.limit_room(Some(bytes));
+    }
+
     /// Where the log of a group is.
     pub(crate) fn log_dir(&self, group: Uuid) -> PathBuf {
         self.dir.join("raft").join(group.to_string())

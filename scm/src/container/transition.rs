@@ -3,7 +3,7 @@
 //! A container closes when it is full, when a datanode asks for it, or when its pipeline is gone.
 //! Its replicas agree on a length by closing through the pipeline; replicas whose pipeline is gone
 //! are quasi-closed, and the longest of a majority wins, because a majority holds everything that
-//! was ever acknowledged. A container that nobody ever wrote, or that is empty, is deleted.
+//! was ever acknowledged. A container that nobody ever wrote, or that is empty wherever it was written, is deleted.
 
 use ozone_common::ids::DatanodeId;
 use ozone_proto::hdds::LifeCycleState;
@@ -38,6 +38,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) replicas: &'a [Replica],
     /// Its pipeline.
     pub(crate) pipeline: PipelineStanding,
+    /// The members of its pipeline; none once that is forgotten.
+    pub(crate) members: Option<&'a [DatanodeId]>,
     /// Bytes that a container may have.
     pub(crate) size_limit: u64,
     /// Whether a datanode or an operator wants it closed.
@@ -191,8 +193,7 @@ impl Situation<'_> {
     fn decide_closed(&self) -> Vec<Action> {
         let closed = || self.in_state(ReplicaState::ReplicaClosed);
         let complete = closed().count() >= self.container.replication.replicas();
-        let empty = self.container.blocks == 0 && self.replicas.iter().all(|r| r.empty);
-        if complete && empty {
+        if complete && self.is_empty() {
             return vec![Self::to(LifeCycleState::Deleting, closed())];
         }
         let mut actions = self.close_open();
@@ -206,6 +207,14 @@ impl Situation<'_> {
             force: true,
         }));
         actions
+    }
+
+    /// Whether it holds nothing. Its data may be where it was written, and only there: as long as a member of its
+    /// pipeline has not reported its replica, an empty one elsewhere proves nothing.
+    fn is_empty(&self) -> bool {
+        let has = |member: &DatanodeId| self.replicas.iter().any(|r| r.node == *member);
+        let all_reported = self.members.is_none_or(|members| members.iter().all(has));
+        self.container.blocks == 0 && all_reported && self.replicas.iter().all(|r| r.empty)
     }
 
     fn delete_all(&self) -> Vec<Action> {

@@ -60,6 +60,7 @@ fn decide_three(
         container: &container(state, Replication::Three),
         replicas,
         pipeline,
+        members: Some(&[node_id(1), node_id(2), node_id(3)]),
         size_limit: LIMIT,
         close_asked: false,
     })
@@ -121,6 +122,7 @@ fn full_asked_ended_and_orphaned_containers_close() {
         container: &container(LifeCycleState::Open, Replication::One),
         replicas: &[],
         pipeline: OPEN,
+        members: Some(&[node_id(1)]),
         size_limit: LIMIT,
         close_asked: true,
     });
@@ -224,4 +226,42 @@ fn a_deleted_container_loses_every_replica_that_shows_up() {
     );
     let gone = decide_three(LifeCycleState::Deleting, &[], LEFT);
     assert_eq!(moves_to(&gone), Some(LifeCycleState::Deleted));
+}
+
+#[test]
+fn a_container_is_never_empty_before_each_member_that_wrote_it_has_said_so() {
+    let empty = |node| Replica {
+        empty: true,
+        blocks: 0,
+        ..replica(node, Closed, 0)
+    };
+    let decide = |replication, replicas: &[Replica], members: Option<&[DatanodeId]>| {
+        let actions = decide(&Situation {
+            container: &container(LifeCycleState::Closed, replication),
+            replicas,
+            pipeline: LOST,
+            members,
+            size_limit: LIMIT,
+            close_asked: false,
+        });
+        moves_to(&actions)
+    };
+    let deleting = Some(LifeCycleState::Deleting);
+    let one = |replicas: &[Replica], members| decide(Replication::One, replicas, members);
+    let member: Option<&[DatanodeId]> = Some(&[node_id(1)]);
+    assert_eq!(one(&[empty(1)], member), deleting);
+    assert_eq!(one(&[empty(2)], member), None, "the member is not back");
+    assert_eq!(
+        one(&[empty(2)], None),
+        deleting,
+        "its pipeline ended long ago"
+    );
+    assert_eq!(one(&[empty(2), empty(1)], member), deleting);
+    let back = [empty(2), replica(1, Closed, 7)];
+    assert_eq!(one(&back, member), None, "it is back, and has the data");
+    let members = [node_id(1), node_id(2), node_id(3)];
+    let copied = [empty(1), empty(2), empty(4)];
+    let three = |replicas: &[Replica]| decide(Replication::Three, replicas, Some(&members));
+    assert_eq!(three(&copied), None);
+    assert_eq!(three(&[copied[0], copied[1], empty(3)]), deleting);
 }

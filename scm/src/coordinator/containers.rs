@@ -50,9 +50,12 @@ impl Coordinator {
         if container.state != LifeCycleState::Open {
             self.scm.attention.settle_close(id);
         }
+        let pipeline = self.scm.store.model().pipeline(container.pipeline).cloned();
+        let members = pipeline.map(|pipeline| pipeline.members.clone());
         let actions = decide(&Situation {
             container: &container,
             replicas: &self.scm.replicas.of(id),
+            members: members.as_deref(),
             pipeline: self.pipeline_standing(&container, now),
             size_limit: self.scm.settings.container_size,
             close_asked: self.scm.attention.is_close_asked(id),

@@ -83,8 +83,17 @@ impl Sight<'_> {
 
     /// Complete and undamaged.
     fn is_good(&self, replica: &Replica) -> bool {
-        replica.state == ReplicaState::ReplicaClosed
-            && replica.sequence_id >= self.container.sequence_id
+        replica.state == ReplicaState::ReplicaClosed && replica.sequence_id >= self.agreed()
+    }
+
+    /// The last commit of the container. A replica of a member that was away may know of more than those by which it
+    /// was closed; then theirs are too short.
+    fn agreed(&self) -> u64 {
+        let closed = self.replicas.iter();
+        closed
+            .filter(|replica| replica.state == ReplicaState::ReplicaClosed)
+            .map(|replica| replica.sequence_id)
+            .fold(self.container.sequence_id, u64::max)
     }
 
     fn good(&self) -> impl Iterator<Item = &Replica> {
@@ -121,8 +130,11 @@ impl Sight<'_> {
     }
 
     fn is_short(&self, replica: &Replica) -> bool {
-        replica.state == ReplicaState::ReplicaQuasiClosed
-            && replica.sequence_id < self.container.sequence_id
+        let closed = [
+            ReplicaState::ReplicaQuasiClosed,
+            ReplicaState::ReplicaClosed,
+        ];
+        closed.contains(&replica.state) && replica.sequence_id < self.agreed()
     }
 
     /// What is deleted first: a replica that is not good, then one on the fullest datanode. Only
@@ -299,6 +311,25 @@ mod tests {
         assert_eq!(decide(&replicas, &nodes[..3]), deletion(3));
         replicas.remove(1);
         assert_eq!(decide(&replicas, &nodes[..3]), order(1, 3));
+    }
+
+    #[test]
+    fn a_replica_that_comes_back_with_more_is_never_the_one_too_many() {
+        let single = Container {
+            replication: Replication::One,
+            sequence_id: 0,
+            blocks: 0,
+            ..closed()
+        };
+        let nodes = [node(1, 100), node(2, 900)];
+        let replicas = [replica(1, 7), replica(2, 0)];
+        assert_eq!(decide(&single, &replicas, &nodes, |_| 0), deletion(2));
+        let quasi = Replica {
+            state: ReplicaState::ReplicaQuasiClosed,
+            ..replicas[0]
+        };
+        let unsettled = [quasi, replicas[1]];
+        assert_eq!(decide(&single, &unsettled, &nodes, |_| 0), None);
     }
 
     #[test]

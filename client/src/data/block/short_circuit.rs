@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ozone_common::disk::{DiskFile, RealDisk, fits_past_cache};
+use ozone_common::disk::{DiskFile, PAST_CACHE_FROM, RealDisk, fits_past_cache};
 use ozone_proto::local::{LendToWrite, LocalRequest, local_request::Body};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,8 +18,6 @@ use crate::data::DataEnv;
 use crate::data::lent::{Door, LEND, Said};
 use crate::data::place::Place;
 
-/// Blocks that are longer are written in place. Datanodes keep less in their page cache.
-const FROM: u64 = 32 << 20;
 /// Chunks that are written to a file at a time: the next one waits at the file already.
 const AT_A_TIME: usize = 2;
 
@@ -55,7 +53,7 @@ impl ShortCircuit {
 
     /// Whether the datanode is to be asked for the file of a block of `length` bytes.
     pub(super) fn is_due(&self, length: u64) -> bool {
-        matches!(self, Self::NotAsked) && length >= FROM && fits_past_cache(length, 0)
+        matches!(self, Self::NotAsked) && length >= PAST_CACHE_FROM && fits_past_cache(length, 0)
     }
 
     /// Asks the datanode for the file if that is due, and waits for its answer. May be dropped and called again.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ozone_proto::hdds::datanode::Result as Code;
 use ozone_proto::scm::DeleteBlocks;
 
 use super::Outcome;
@@ -25,6 +26,10 @@ pub(super) async fn run(node: &Arc<Node>, command: DeleteBlocks) -> OpResult<Out
                 metrics::counter!("datanode_deleted_bytes_total").increment(freed);
                 outcome.deleted_transactions.push(id);
                 node.containers.note_change(container.id());
+            }
+            // It was deleted as a whole meanwhile.
+            Err(error) if error.code == Code::ContainerNotFound => {
+                outcome.deleted_transactions.push(id);
             }
             Err(error) => {
                 let container = container.id();
