@@ -15,7 +15,10 @@ help:
 	@echo 'make up      set up, build, and run a mounted cluster   (DIR=$(DIR) MOUNT=$(MOUNT) ARGS="--datanodes 1")'
 	@echo 'make test    set up, and run every check and test; as root, for the disks that are mounted'
 	@echo 'make check   formatting, lints and unit tests: the daily loop'
-	@echo 'make soak    the long tests   (ROUNDS=50 MINUTES=0 FILES=100000 REAL_FILES=10000 MIB=2048 KEYS=10000 S3_MIB=5120 REPEAT=5)'
+	@echo 'make soak    the long tests   (FILES=100000 REAL_FILES=10000 MIB=2048 KEYS=10000 S3_MIB=5120 REPEAT=5)'
+	@echo '             ROUNDS=50   in each test of kills, of power cuts, and of snapshots'
+	@echo '             MINUTES=0   goes on in each test of kills and of power cuts until so many have passed'
+	@echo '             SEED=       that a run printed, to have it again; where not given, each test takes a new one and prints it'
 	@echo 'make bench   the mount beside the raw disk and the floor of FUSE; Raft beside fsync; S3   (ARGS="--quick --minio FILE")'
 
 setup:
@@ -46,7 +49,9 @@ test: root setup lint deny build
 	cargo test --workspace -- --test-threads=$(TEST_THREADS)
 
 soak: root build
-	@echo "soak: $${ROUNDS:-50} kills and power cuts or $${MINUTES:-0} minutes of each, $${FILES:-100000} files, $${MIB:-2048} MiB"
+	@echo "soak: ROUNDS=$${ROUNDS:-50} kills in each test of kills, as many power cuts in each of power cuts, and on until" \
+	  "MINUTES=$${MINUTES:-0} have passed in each; SEED=$${SEED:-(a new one in each, printed)};" \
+	  "$${FILES:-100000} files, $${MIB:-2048} MiB"
 	ROUNDS=$${ROUNDS:-50} cargo test --workspace --test durability -- --test-threads=1 --nocapture
 	FILES=$${FILES:-100000} cargo test --workspace --test many_files -- --test-threads=1 --nocapture
 	MIB=$${MIB:-2048} cargo test --workspace --test large_files -- --test-threads=1 --nocapture

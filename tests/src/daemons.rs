@@ -5,49 +5,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::{Refused, assert_fuse, binary};
 use crate::http;
 use crate::ports::free_ports;
+use crate::site::{DATANODE_PORTS, SITE_PORTS, of_cluster, of_datanode};
 use crate::wait::wait_for;
 
 /// How long a server may take until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Of a log, in a panic.
 const LOG_TAIL: usize = 4 << 10;
-/// Ports of SCM and OM in the site file, those for HTTP included.
-const SITE_PORTS: &[(&str, &str)] = &[
-    ("ozone.scm.http-address", "127.0.0.1:"),
-    ("ozone.om.http-address", "127.0.0.1:"),
-    ("ozone.scm.client.address", "127.0.0.1:"),
-    ("ozone.scm.datanode.address", "127.0.0.1:"),
-    ("ozone.scm.block.client.address", "127.0.0.1:"),
-    ("ozone.scm.security.service.address", "127.0.0.1:"),
-    ("ozone.scm.ratis.port", ""),
-    ("ozone.om.address", "127.0.0.1:"),
-    ("ozone.om.ratis.port", ""),
-];
-/// Ports of one datanode.
-const DATANODE_PORTS: &[(&str, &str)] = &[
-    ("hdds.datanode.http-address", "127.0.0.1:"),
-    ("hdds.container.ipc.port", ""),
-    ("hdds.container.ratis.server.port", ""),
-];
-/// So that a cluster of some seconds sees what takes a real one hours.
-const QUICK: &[(&str, &str)] = &[
-    ("hdds.heartbeat.interval", "500ms"),
-    ("ozone.scm.stale.node.interval", "3s"),
-    ("ozone.scm.dead.node.interval", "10s"),
-    ("ozone.scm.heartbeat.thread.interval", "500ms"),
-];
-
 /// One process of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Daemon {
@@ -111,30 +87,9 @@ impl Daemons {
             .prefix("ozone-daemons-")
             .tempdir()
             .expect("a temporary directory");
-        let dir = temp.path().display().to_string();
         let ports = free_ports(SITE_PORTS.len() + options.datanodes * DATANODE_PORTS.len());
         let (shared, own) = ports.split_at(SITE_PORTS.len());
-        let mut site = with_ports(SITE_PORTS, shared);
-        site.extend(
-            QUICK
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
-        );
-        let more = [
-            ("ozone.metadata.dirs", format!("{dir}/metadata")),
-            (
-                "ozone.server.default.replication",
-                options.replication.to_owned(),
-            ),
-            (
-                "hdds.scm.safemode.min.datanode",
-                options.datanodes.to_string(),
-            ),
-        ];
-        site.extend(more.map(|(key, value)| (key.to_owned(), value)));
-        for (key, value) in &options.properties {
-            site.insert((*key).to_owned(), value.replace("{dir}", &dir));
-        }
+        let site = of_cluster(temp.path(), &options, shared);
         let datanodes = own
             .chunks(DATANODE_PORTS.len())
             .zip(1..)
@@ -305,14 +260,19 @@ impl Daemons {
         }
     }
 
+    /// How a process ended that was started; none while it runs.
+    pub fn ended(&mut self, daemon: Daemon) -> Option<ExitStatus> {
+        let child = self.running.get_mut(&daemon).expect("it was started");
+        let ended = child.try_wait().expect("its state");
+        if ended.is_some() {
+            self.running.remove(&daemon);
+        }
+        ended
+    }
+
     /// Whether a process does its work; it must not have ended.
     fn ready(&mut self, daemon: Daemon) -> Result<(), String> {
-        let ended = self
-            .running
-            .get_mut(&daemon)
-            .expect("it was started")
-            .try_wait();
-        if let Some(status) = ended.expect("its state") {
+        if let Some(status) = self.ended(daemon) {
             panic!("{daemon} ended with {status}:\n{}", self.log_tail(daemon));
         }
         if daemon == Daemon::Mount {
@@ -321,9 +281,9 @@ impl Daemons {
                 false => Err("nothing is mounted".to_owned()),
             };
         }
-        match http::get(self.http_port(daemon), "/health")? {
+        match self.health(daemon)? {
             (200, _) => Ok(()),
-            (_, body) => Err(format!("{daemon} is not healthy: {body}")),
+            (_, details) => Err(format!("{daemon} is not healthy: {details}")),
         }
     }
 
@@ -337,6 +297,13 @@ impl Daemons {
         };
         let port = address.rsplit(':').next().expect("a port");
         port.parse().expect("a number")
+    }
+
+    /// What a server says of its health, with the status of the answer.
+    pub fn health(&self, daemon: Daemon) -> Result<(u16, Value), String> {
+        let (status, body) = http::get(self.http_port(daemon), "/health")?;
+        let details = serde_json::from_str(&body).map_err(|e| format!("{body}: {e}"))?;
+        Ok((status, details))
     }
 
     /// Process id of what runs.
@@ -400,25 +367,6 @@ impl Drop for Daemons {
         // Fails when nothing is mounted, which is as good.
         let _ = umount2(&self.mountpoint(), MntFlags::MNT_DETACH);
     }
-}
-
-fn with_ports(keys: &[(&str, &str)], ports: &[u16]) -> BTreeMap<String, String> {
-    let values = keys.iter().zip(ports);
-    values
-        .map(|((key, host), port)| ((*key).to_owned(), format!("{host}{port}")))
-        .collect()
-}
-
-fn of_datanode(dir: &Path, n: usize, ports: &[u16]) -> Vec<(String, String)> {
-    let home = dir.join(format!("datanode-{n}")).display().to_string();
-    let ports = DATANODE_PORTS.iter().zip(ports);
-    ports
-        .map(|((key, host), port)| ((*key).to_owned(), format!("{host}{port}")))
-        .chain([
-            ("hdds.datanode.dir".to_owned(), format!("{home}/data")),
-            ("ozone.metadata.dirs".to_owned(), format!("{home}/metadata")),
-        ])
-        .collect()
 }
 
 /// Whether a filesystem of ours is mounted at `path`.

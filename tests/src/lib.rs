@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod cluster;
 pub mod content;
 pub mod corrupt;
+pub mod credentials;
 pub mod daemons;
 pub mod http;
 pub mod memory;
@@ -19,6 +20,7 @@ pub mod power;
 pub mod s3;
 pub mod shared;
 pub mod shell;
+mod site;
 pub mod tree;
 pub mod wait;
 

@@ -5,9 +5,11 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ozone_tests::content::bytes;
 use ozone_tests::corrupt::{find, flip, tear};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons, Refused};
 
 /// Exit code of a command that could not do its work.
@@ -193,8 +195,14 @@ fn a_damaged_entry_inside_the_log_of_a_pipeline_is_named_and_nothing_is_thrown_a
     let log = log_in(&cluster.dir().join("datanode-1"));
     flip(&log, 16 + 40);
     let damaged = fs::read(&log).unwrap();
-    // It serves what else it has.
-    cluster.start_one(datanode);
+    // It serves what else it has, and does not call itself well.
+    cluster.spawn(datanode);
+    wait_for(Duration::from_secs(60), || {
+        match cluster.health(datanode)? {
+            (503, found) if found["details"]["registered"] == true => Ok(()),
+            (_, found) => Err(format!("{found}")),
+        }
+    });
     let name = log.display().to_string();
     let text = cluster.log(datanode);
     let told = |line: &str| {

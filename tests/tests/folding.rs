@@ -6,9 +6,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ozone_tests::content::{bytes, rng, rounds};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 use rand::Rng;
 
@@ -30,17 +31,10 @@ fn in_blocks(cluster: &Cluster, key: &str) -> u64 {
 }
 
 fn wait_until_folded(cluster: &Cluster, key: &str, size: u64) {
-    let deadline = Instant::now() + FOLD_LIMIT;
-    loop {
-        let folded = in_blocks(cluster, key);
-        if folded == size {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{folded} of {size} bytes are in blocks after {FOLD_LIMIT:?}"
-        );
-    }
+    wait_for(FOLD_LIMIT, || match in_blocks(cluster, key) {
+        folded if folded == size => Ok(()),
+        folded => Err(format!("{folded} of {size} bytes are in blocks")),
+    });
 }
 
 /// Appends records with fsync.

@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use nix::libc;
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use ozone_tests::daemons::is_mounted;
 use ozone_tests::power::assert_root;
-use ozone_tests::shell::run;
+use ozone_tests::shell::{errno, run};
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
 
@@ -37,10 +37,6 @@ fn refused_start(start: &Refused, words: &[&str]) {
     for word in words {
         assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
     }
-}
-
-fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
-    result.err().expect("an error").raw_os_error()
 }
 
 #[test]
@@ -90,28 +86,22 @@ fn bad_names_and_addresses_are_refused_by_shell_and_mount_alike() {
     );
 
     let mount = cluster.mountpoint();
-    assert_eq!(
-        errno(fs::create_dir(mount.join("UPPER"))),
-        Some(libc::EINVAL)
-    );
+    assert_eq!(errno(fs::create_dir(mount.join("UPPER"))), Errno::EINVAL);
     // A program has a bare errno; the rule is in the log.
     assert!(cluster.log().contains("upper-case"), "{}", cluster.log());
     assert_eq!(
         errno(fs::create_dir(mount.join("vol/no_good"))),
-        Some(libc::EINVAL)
+        Errno::EINVAL
     );
     assert_eq!(
         errno(File::create(mount.join("vol/missing/key"))),
-        Some(libc::ENOENT)
+        Errno::ENOENT
     );
-    assert_eq!(
-        errno(File::create(bucket.join(&long))),
-        Some(libc::ENAMETOOLONG)
-    );
+    assert_eq!(errno(File::create(bucket.join(&long))), Errno::ENAMETOOLONG);
     fs::write(bucket.join("exists"), "old").unwrap();
     assert_eq!(
         errno(File::create_new(bucket.join("exists"))),
-        Some(libc::EEXIST)
+        Errno::EEXIST
     );
     fs::write(bucket.join("other"), "other").unwrap();
     let rename = ["sh", "key", "rename", "/vol/bucket", "other", "exists"];

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -14,14 +14,9 @@ use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 use ozone_tests::content::{bytes, rng};
 use ozone_tests::shared::Bucket;
-use ozone_tests::shell::run;
+use ozone_tests::shell::{errno, run};
 use rand::Rng;
 use rand::rngs::StdRng;
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Errno {
-    let error = result.expect_err("an error");
-    Errno::from_raw(error.raw_os_error().expect("an errno"))
-}
 
 fn read_write() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -4,48 +4,47 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 use std::time::Duration;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ozone_tests::blocks;
 use ozone_tests::content::bytes;
-use ozone_tests::corrupt::find;
 use ozone_tests::wait::wait_for;
-use ozone_tests::{Cluster, ClusterOptions};
+use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons};
 
 const MIB: usize = 1 << 20;
 /// What a cluster wrote to find out that it is ready, and may keep as long as it runs.
 const PROBE: u64 = 3 * (64 << 10);
 /// How long it may take until bytes are freed.
 const FREED_LIMIT: Duration = Duration::from_secs(60);
+/// How long SCM may take to give up a datanode.
+const DEAD_LIMIT: Duration = Duration::from_secs(30);
 /// How long a new mount may take to believe what it is told.
 const BELIEF_LIMIT: Duration = Duration::from_secs(30);
+
+/// So that it takes seconds.
+const QUICK: [(&str, &str); 2] = [
+    ("ozone.block.deleting.service.interval", "500ms"),
+    ("ozone.om.freed.block.grace", "1s"),
+];
 
 fn cluster() -> Cluster {
     Cluster::start(ClusterOptions {
         datanodes: 3,
         replication: Some("THREE"),
-        sets: vec![
-            "ozone.block.deleting.service.interval=500ms".to_owned(),
-            "ozone.om.freed.block.grace=1s".to_owned(),
-        ],
+        sets: QUICK.map(|(key, value)| format!("{key}={value}")).into(),
         ..ClusterOptions::default()
     })
 }
 
 /// Bytes that blocks take on the disks of all datanodes.
 fn used(cluster: &Cluster) -> u64 {
-    let is_block = |path: &Path| path.extension().is_some_and(|e| e == "block");
-    let files =
-        (1..=3).flat_map(|n| find(&cluster.dir().join(format!("datanode-{n}/data")), &is_block));
-    // A file may go between the two looks.
-    files
-        .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
-        .sum()
+    let data = (1..=3).map(|n| cluster.dir().join(format!("datanode-{n}/data")));
+    data.map(|data| blocks::used(&data)).sum()
 }
 
 fn wait_until_used(cluster: &Cluster, fits: impl Fn(u64) -> bool) {
@@ -204,4 +203,55 @@ fn files_that_two_mounts_replace_at_once_free_their_bytes() {
     wait_until_used(&cluster, |used| used <= PROBE);
     drop(second);
     cluster.stop();
+}
+
+/// Waits until the blocks of each of these datanodes take as many bytes as fits. They are healthy all the while.
+fn wait_until_each_uses(cluster: &Daemons, datanodes: &[usize], fits: impl Fn(u64) -> bool) {
+    wait_for(FREED_LIMIT, || {
+        for n in datanodes {
+            let (status, details) = cluster.health(Daemon::Datanode(*n))?;
+            assert_eq!(status, 200, "datanode {n}: {details}");
+            let used = blocks::used(&cluster.data_of(*n));
+            if !fits(used) {
+                return Err(format!("blocks of datanode {n} take {used} bytes"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Waits until SCM counts only two datanodes.
+fn wait_until_given_up(cluster: &Daemons) {
+    wait_for(DEAD_LIMIT, || match cluster.health(Daemon::Scm)? {
+        (_, said) if said["details"]["datanodes"] == 2 => Ok(()),
+        (_, said) => Err(said.to_string()),
+    });
+}
+
+#[test]
+fn what_is_deleted_while_a_datanode_is_away_frees_its_bytes_there_too() {
+    let mut cluster = Daemons::start(DaemonOptions {
+        properties: QUICK.into(),
+        ..DaemonOptions::default()
+    });
+    cluster.bucket("vol", "bucket");
+    let size = 8 * MIB as u64;
+    let local = cluster.dir().join("local");
+    fs::write(&local, bytes(1, 8 * MIB)).unwrap();
+    let local = local.to_str().unwrap();
+    for (away, given_up) in [(1, false), (3, true)] {
+        cluster.succeed(&["sh", "key", "put", "vol/bucket/key", local]);
+        wait_until_each_uses(&cluster, &[1, 2, 3], |used| used >= size);
+        cluster.kill9(Daemon::Datanode(away));
+        if given_up {
+            wait_until_given_up(&cluster);
+        }
+        cluster.succeed(&["sh", "key", "delete", "vol/bucket/key"]);
+        let others: Vec<_> = (1..=3).filter(|n| *n != away).collect();
+        wait_until_each_uses(&cluster, &others, |used| used <= PROBE);
+        assert!(blocks::used(&cluster.data_of(away)) >= size, "it was away");
+        cluster.start_one(Daemon::Datanode(away));
+        wait_until_each_uses(&cluster, &[1, 2, 3], |used| used <= PROBE);
+    }
+    cluster.stop_all();
 }

@@ -5,13 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ozone_client::objects::{KeyName, NewBucket, NewKey};
 use ozone_client::proto::Replication;
 use ozone_client::wire::hdds::{ReplicationFactor, ReplicationType};
-use ozone_client::{Client, ClientConfig};
+use ozone_client::{Client, ClientConfig, ClientError};
 use ozone_common::clock::SystemClock;
 use ozone_common::config::Config;
 use ozone_common::disk::RealDisk;
@@ -22,6 +22,9 @@ use ozone_datanode::{DatanodeOptions, DatanodeServer};
 use ozone_om::{OmOptions, OmServer};
 use ozone_scm::{ScmOptions, ScmServer};
 use ozone_tests::content::bytes;
+use ozone_tests::wait::wait_for;
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
 const KEY: KeyName<'_> = KeyName {
     volume: "vol",
@@ -151,10 +154,7 @@ impl Cluster {
             ..NewKey::default()
         };
         // Until the pipeline of three is open, SCM refuses.
-        let deadline = Instant::now() + LIMIT;
-        while let Err(error) = objects.put_key(KEY, content, new.clone()).await {
-            assert!(Instant::now() < deadline, "{error}");
-        }
+        until(|| async { objects.put_key(KEY, content, new.clone()).await }).await;
     }
 
     async fn container(&self) -> i64 {
@@ -165,25 +165,19 @@ impl Cluster {
 
     /// Reads the key, as soon as SCM has heard of a replica that is there.
     async fn read(&self) -> Bytes {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let (_, reader) = self.client.objects().get_key(KEY).await.unwrap();
-            match reader.read(0, SIZE).await {
-                Ok(content) => return content,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-        }
+        let read = || async {
+            let (_, reader) = self.client.objects().get_key(KEY).await?;
+            reader.read(0, SIZE).await
+        };
+        until(read).await
     }
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let came = tokio::time::timeout(LIMIT, waiting).await;
-    assert!(came.is_ok(), "never came about: {what}");
+/// Asks again and again until the cluster gives something.
+async fn until<T>(ask: impl AsyncFn() -> Result<T, ClientError>) -> T {
+    let runtime = Handle::current();
+    let ask = || runtime.block_on(ask()).map_err(|error| error.to_string());
+    block_in_place(|| wait_for(LIMIT, ask))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,11 +190,11 @@ async fn containers_of_a_dead_datanode_are_copied_to_a_spare_one() {
     let spare = cluster.take_spare(container);
     assert_eq!(cluster.datanodes.len(), 3);
     drop(cluster.datanodes.pop());
-    let has_copy = || {
-        let copy = spare.containers().find(container);
-        copy.is_some_and(|copy| copy.state() == State::Closed)
+    let has_copy = || match spare.containers().find(container) {
+        Some(copy) if copy.state() == State::Closed => Ok(()),
+        _ => Err("the spare datanode has no copy".to_owned()),
     };
-    until("a copy on the spare datanode", has_copy).await;
+    block_in_place(|| wait_for(LIMIT, has_copy));
     assert!(cluster.read().await == content, "with three replicas");
     cluster.datanodes.clear();
     assert!(cluster.read().await == content, "from the copy alone");

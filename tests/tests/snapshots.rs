@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use ozone_tests::corrupt::find;
-use ozone_tests::shell::run;
+use ozone_tests::blocks;
+use ozone_tests::shell::{errno, run};
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 
@@ -19,33 +19,9 @@ const FREED_LIMIT: Duration = Duration::from_secs(60);
 /// What a cluster wrote to find out that it is ready, and may keep as long as it runs.
 const PROBE: u64 = 64 << 10;
 
-fn sh(cluster: &Cluster, line: &str) -> String {
-    let args: Vec<_> = line.split(' ').collect();
-    let output = cluster.ozone(&[&["sh"], args.as_slice()].concat());
-    assert!(output.status.success(), "{line}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What `line` is refused with.
-fn refused(cluster: &Cluster, line: &str) -> String {
-    let args: Vec<_> = line.split(' ').collect();
-    let output = cluster.ozone(&[&["sh"], args.as_slice()].concat());
-    assert_eq!(output.status.code(), Some(255), "{line}: {output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().expect("an errno"))
-}
-
 /// Bytes that blocks take on the datanode's disk.
 fn used(cluster: &Cluster) -> u64 {
-    let is_block = |path: &Path| path.extension().is_some_and(|e| e == "block");
-    let files = find(&cluster.dir().join("datanode-1/data"), &is_block);
-    let sizes = files
-        .iter()
-        .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512));
-    sizes.sum()
+    blocks::used(&cluster.dir().join("datanode-1/data"))
 }
 
 /// Some of everything.
@@ -87,7 +63,7 @@ fn a_snapshot_shows_what_was_there_whatever_happens_to_it_later() {
     cluster.alone(&bucket);
     plant(&bucket);
     let before = picture(&bucket);
-    assert_eq!(sh(&cluster, "snapshot create vol/bucket first"), "");
+    assert_eq!(cluster.sh("snapshot create vol/bucket first"), "");
     fs::write(bucket.join("small"), "other").unwrap();
     let mut large = File::options()
         .write(true)
@@ -97,7 +73,7 @@ fn a_snapshot_shows_what_was_there_whatever_happens_to_it_later() {
     large.sync_all().unwrap();
     fs::rename(bucket.join("dir/deep"), bucket.join("moved")).unwrap();
     fs::remove_file(bucket.join("dir/link")).unwrap();
-    sh(&cluster, "snapshot create vol/bucket second");
+    cluster.sh("snapshot create vol/bucket second");
     let second = picture(&bucket);
     fs::remove_dir_all(bucket.join("dir")).unwrap();
 
@@ -114,10 +90,10 @@ fn a_snapshot_shows_what_was_there_whatever_happens_to_it_later() {
     let (old, live) = (fs::metadata(old).unwrap(), fs::metadata(live).unwrap());
     assert_ne!(old.ino(), live.ino());
     assert_eq!(
-        sh(&cluster, "key cat vol/bucket/.snapshot/first/small"),
+        cluster.sh("key cat vol/bucket/.snapshot/first/small"),
         "small content"
     );
-    let listed = sh(&cluster, "key list vol/bucket/.snapshot/first");
+    let listed = cluster.sh("key list vol/bucket/.snapshot/first");
     assert!(
         listed.contains("\".snapshot/first/dir/deep/kept\""),
         "{listed}"
@@ -150,7 +126,7 @@ fn a_snapshot_that_waits_for_no_mount_leaves_the_bucket_to_the_one_that_has_it()
         cluster.alone(&bucket);
         let calls = cluster.om_requests("Create");
         let line = format!("snapshot create vol/bucket no-flush-{round} --no-flush");
-        assert_eq!(sh(&cluster, &line), "");
+        assert_eq!(cluster.sh(&line), "");
         fs::create_dir(bucket.join(format!("held-back-{round}"))).unwrap();
         let past = format!(".snapshot/no-flush-{round}/sent-{round}");
         assert_eq!(fs::read(bucket.join(past)).unwrap(), b"content");
@@ -166,38 +142,41 @@ fn nothing_in_a_snapshot_can_be_changed() {
     let cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     plant(&bucket);
-    sh(&cluster, "snapshot create vol/bucket s1x");
+    cluster.sh("snapshot create vol/bucket s1x");
     let past = bucket.join(".snapshot/s1x");
     let refusals = [
-        fs::write(past.join("small"), "x").unwrap_err(),
-        fs::write(past.join("new"), "x").unwrap_err(),
-        fs::create_dir(past.join("new")).unwrap_err(),
-        fs::remove_file(past.join("small")).unwrap_err(),
-        fs::remove_dir(past.join("dir/deep")).unwrap_err(),
-        fs::rename(past.join("small"), past.join("s")).unwrap_err(),
-        fs::hard_link(past.join("small"), past.join("s")).unwrap_err(),
-        fs::set_permissions(past.join("small"), fs::Permissions::from_mode(0o600)).unwrap_err(),
-        fs::create_dir(bucket.join(".snapshot/new")).unwrap_err(),
-        fs::remove_dir(bucket.join(".snapshot")).unwrap_err(),
-        fs::remove_dir(bucket.join(".snapshot/s1x")).unwrap_err(),
-        fs::rename(bucket.join("dir"), bucket.join(".snapshot")).unwrap_err(),
-        symlink("x", past.join("new")).unwrap_err(),
+        errno(fs::write(past.join("small"), "x")),
+        errno(fs::write(past.join("new"), "x")),
+        errno(fs::create_dir(past.join("new"))),
+        errno(fs::remove_file(past.join("small"))),
+        errno(fs::remove_dir(past.join("dir/deep"))),
+        errno(fs::rename(past.join("small"), past.join("s"))),
+        errno(fs::hard_link(past.join("small"), past.join("s"))),
+        errno(fs::set_permissions(
+            past.join("small"),
+            fs::Permissions::from_mode(0o600),
+        )),
+        errno(fs::create_dir(bucket.join(".snapshot/new"))),
+        errno(fs::remove_dir(bucket.join(".snapshot"))),
+        errno(fs::remove_dir(bucket.join(".snapshot/s1x"))),
+        errno(fs::rename(bucket.join("dir"), bucket.join(".snapshot"))),
+        errno(symlink("x", past.join("new"))),
     ];
     for (at, refusal) in refusals.iter().enumerate() {
-        assert_eq!(errno(refusal), Errno::EROFS, "change {at}");
+        assert_eq!(*refusal, Errno::EROFS, "change {at}");
     }
     for path in [past.clone(), past.join("small")] {
         File::open(path).unwrap().sync_all().unwrap();
     }
-    let exists = fs::create_dir(bucket.join(".snapshot")).unwrap_err();
-    assert_eq!(errno(&exists), Errno::EEXIST);
-    let across = fs::rename(past.join("small"), bucket.join("s")).unwrap_err();
-    assert!(matches!(errno(&across), Errno::EROFS | Errno::EXDEV));
+    let exists = fs::create_dir(bucket.join(".snapshot"));
+    assert_eq!(errno(exists), Errno::EEXIST);
+    let across = fs::rename(past.join("small"), bucket.join("s"));
+    assert!(matches!(errno(across), Errno::EROFS | Errno::EXDEV));
     assert_eq!(
         fs::read_to_string(past.join("small")).unwrap(),
         "small content"
     );
-    let put = refused(&cluster, "key put vol/bucket/.snapshot/s1x/k /etc/hostname");
+    let put = cluster.sh_refused("key put vol/bucket/.snapshot/s1x/k /etc/hostname");
     assert!(put.contains("INVALID_KEY_NAME"), "{put}");
     // What is not in the root of a bucket may have the name.
     fs::create_dir(bucket.join("dir/.snapshot")).unwrap();
@@ -221,9 +200,9 @@ fn what_a_snapshot_alone_sees_is_given_back_when_it_is_deleted() {
         file.write_all(&vec![n; 2 << 20]).unwrap();
         file.sync_all().unwrap();
     }
-    sh(&cluster, "snapshot create vol/bucket one");
+    cluster.sh("snapshot create vol/bucket one");
     fs::remove_file(bucket.join("0")).unwrap();
-    sh(&cluster, "snapshot create vol/bucket two");
+    cluster.sh("snapshot create vol/bucket two");
     fs::remove_file(bucket.join("1")).unwrap();
     assert!(used(&cluster) >= 8 << 20);
     cluster.kill9();
@@ -231,13 +210,13 @@ fn what_a_snapshot_alone_sees_is_given_back_when_it_is_deleted() {
     let past = bucket.join(".snapshot");
     assert_eq!(fs::read(past.join("one/0")).unwrap(), vec![0; 2 << 20]);
     assert_eq!(fs::read(past.join("two/1")).unwrap(), vec![1; 2 << 20]);
-    let held = refused(&cluster, "bucket delete vol/bucket");
+    let held = cluster.sh_refused("bucket delete vol/bucket");
     assert!(
         held.contains("BUCKET_NOT_EMPTY") || held.contains("CONTAINS_SNAPSHOT"),
         "{held}"
     );
 
-    sh(&cluster, "snapshot delete vol/bucket one");
+    cluster.sh("snapshot delete vol/bucket one");
     wait_for(FREED_LIMIT, || match used(&cluster) {
         used if used < 7 << 20 => Ok(()),
         used => Err(format!("blocks take {used} bytes")),
@@ -247,7 +226,7 @@ fn what_a_snapshot_alone_sees_is_given_back_when_it_is_deleted() {
         "the second one still sees the rest"
     );
     assert_eq!(fs::read(past.join("two/1")).unwrap(), vec![1; 2 << 20]);
-    sh(&cluster, "snapshot delete vol/bucket two");
+    cluster.sh("snapshot delete vol/bucket two");
     for n in 2..4 {
         fs::remove_file(bucket.join(n.to_string())).unwrap();
     }
@@ -270,42 +249,39 @@ fn a_difference_tells_what_was_created_deleted_modified_and_renamed() {
     let cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     plant(&bucket);
-    sh(&cluster, "snapshot create vol/bucket from");
+    cluster.sh("snapshot create vol/bucket from");
     fs::write(bucket.join("new"), "new").unwrap();
     fs::write(bucket.join("dir/deep/kept"), "modified").unwrap();
     fs::rename(bucket.join("dir/large"), bucket.join("dir/renamed")).unwrap();
     fs::remove_file(bucket.join("dir/link")).unwrap();
-    sh(&cluster, "snapshot create vol/bucket to1");
-    let unknown = sh(&cluster, "snapshot diff vol/bucket from to1 -r");
+    cluster.sh("snapshot create vol/bucket to1");
+    let unknown = cluster.sh("snapshot diff vol/bucket from to1 -r");
     assert!(
         unknown.starts_with("No snapshot diff job found"),
         "{unknown}"
     );
-    let submitted = sh(&cluster, "snapshot diff vol/bucket from to1");
+    let submitted = cluster.sh("snapshot diff vol/bucket from to1");
     assert!(
         submitted.starts_with("Submitting a new job."),
         "{submitted}"
     );
-    let report = sh(&cluster, "snapshot diff vol/bucket from to1 --get-report");
+    let report = cluster.sh("snapshot diff vol/bucket from to1 --get-report");
     let expected = "Difference between snapshot: from and snapshot: to1\n\
                     -\t./dir/link\n\
                     R\t./dir/large -> ./dir/renamed\n\
                     +\t./new\n\
                     M\t./dir/deep/kept\n";
     assert_eq!(report, expected);
-    let first = sh(&cluster, "snapshot diff vol/bucket from to1 -r -p 3");
+    let first = cluster.sh("snapshot diff vol/bucket from to1 -r -p 3");
     assert!(first.ends_with("Next token: 3\n"), "{first}");
-    let rest = sh(
-        &cluster,
-        "snapshot diff vol/bucket from to1 -r -p 3 -t 3 --json",
-    );
+    let rest = cluster.sh("snapshot diff vol/bucket from to1 -r -p 3 -t 3 --json");
     assert!(rest.contains("\"jobStatus\" : \"DONE\""), "{rest}");
     assert!(
         rest.contains("\"sourcePath\" : \"./dir/deep/kept\""),
         "{rest}"
     );
     assert!(!rest.contains("nextToken"), "{rest}");
-    let jobs = sh(&cluster, "snapshot listDiff vol/bucket --job-status done");
+    let jobs = cluster.sh("snapshot listDiff vol/bucket --job-status done");
     assert!(jobs.contains("\"totalDiffEntries\" : 4"), "{jobs}");
 }
 
@@ -314,9 +290,9 @@ fn wrong_requests_about_snapshots_are_refused_with_what_would_be_right() {
     let cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     cluster.bucket("vol", "other");
-    sh(&cluster, "snapshot create vol/bucket taken");
-    sh(&cluster, "snapshot create vol/bucket later");
-    sh(&cluster, "snapshot create vol/other elsewhere");
+    cluster.sh("snapshot create vol/bucket taken");
+    cluster.sh("snapshot create vol/bucket later");
+    cluster.sh("snapshot create vol/other elsewhere");
     for (line, expected) in [
         ("snapshot create vol/bucket taken", "FILE_ALREADY_EXISTS"),
         ("snapshot create vol/bucket no", "INVALID_SNAPSHOT_ERROR"),
@@ -338,24 +314,24 @@ fn wrong_requests_about_snapshots_are_refused_with_what_would_be_right() {
         ("key cat vol/bucket/.snapshot/nothing/key", "FILE_NOT_FOUND"),
         ("key cat vol/bucket/.snapshot/taken/key", "KEY_NOT_FOUND"),
     ] {
-        let text = refused(&cluster, line);
+        let text = cluster.sh_refused(line);
         assert!(text.contains(expected), "{line}: {text}");
     }
-    let missing = fs::metadata(bucket.join(".snapshot/nothing")).unwrap_err();
-    assert_eq!(errno(&missing), Errno::ENOENT);
-    let info = sh(&cluster, "snapshot info vol/bucket taken");
+    let missing = fs::metadata(bucket.join(".snapshot/nothing"));
+    assert_eq!(errno(missing), Errno::ENOENT);
+    let info = cluster.sh("snapshot info vol/bucket taken");
     for field in [
         "\"snapshotStatus\" : \"SNAPSHOT_ACTIVE\"",
         "\"checkpointDir\" : \"-",
     ] {
         assert!(info.contains(field), "{info}");
     }
-    let listed = sh(&cluster, "snapshot list vol/bucket");
+    let listed = cluster.sh("snapshot list vol/bucket");
     assert!(
         listed.contains("taken") && listed.contains("later"),
         "{listed}"
     );
     // Without a name, it gets one made of the time.
-    let made = sh(&cluster, "snapshot create vol/bucket --verbose");
+    let made = cluster.sh("snapshot create vol/bucket --verbose");
     assert!(made.starts_with("Created snapshot 's20"), "{made}");
 }

@@ -3,18 +3,13 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use ozone_tests::cluster::binary;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longest that anything may take that has to happen.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
-/// Between looks.
-const PAUSE: Duration = Duration::from_millis(50);
 /// Levels at which each request is logged.
 const LEVELS: &str = "info,audit=debug,ozone_scm=debug,ozone_om=debug,ozone_datanode=debug";
 
@@ -184,29 +179,4 @@ impl Drop for Daemons {
 pub(crate) fn text_of(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)
-}
-
-/// Waits until `look` finds something.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "no {what} within {LIMIT:?}");
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// The certificates of a server itself: the files beside those of authorities.
-pub(crate) fn own_certificates(dir: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir.join("certs")) else {
-        return Vec::new();
-    };
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut own: Vec<_> = names
-        .filter(|name| name.ends_with(".crt") && !name.starts_with("CA-"))
-        .collect();
-    own.sort();
-    own
 }

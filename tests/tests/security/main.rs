@@ -6,17 +6,20 @@
 mod daemons;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daemons::{Daemons, eventually, own_certificates, text_of};
 use ozone_tests::content::bytes;
+use ozone_tests::credentials::{assert_keys_and_certificates, own_certificates};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
+
+use daemons::{Daemons, text_of};
 
 const SECURE: (&str, &str) = ("ozone.security.enabled", "true");
 const CLIENT_FILE: &str = "ozone.security.client.certificate.file";
 const JOIN_FILE: &str = "ozone.security.join.certificate.file";
+/// Longest that anything may take that has to happen.
+const LIMIT: Duration = Duration::from_secs(120);
 /// Exit code of a command that could not do its work.
 const FAILED: Option<i32> = Some(255);
 
@@ -64,16 +67,6 @@ fn assert_refused(output: &std::process::Output, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "no {word:?} in: {text}");
     }
-}
-
-fn assert_keys_and_certificates(dir: &Path) {
-    let own = own_certificates(dir);
-    assert_eq!(own.len(), 1, "{}: {own:?}", dir.display());
-    for file in ["keys/public.pem", "certs/CA-1.crt", "certs/CA-2.crt"] {
-        assert!(dir.join(file).is_file(), "{}/{file}", dir.display());
-    }
-    let private = fs::metadata(dir.join("keys/private.pem")).unwrap();
-    assert_eq!(private.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -171,10 +164,13 @@ fn certificates_are_renewed_while_the_cluster_runs() {
     let first = dirs.map(|dir| own_certificates(&daemons.path(dir)));
     let born = Instant::now();
     // Until the first ones are over, and the client's as well: certificates count in seconds.
-    eventually("renewal", || {
+    wait_for(LIMIT, || {
         let now = dirs.map(|dir| own_certificates(&daemons.path(dir)));
         let renewed = now.iter().zip(&first).all(|(now, first)| now != first);
-        (renewed && born.elapsed() > Duration::from_secs(42)).then_some(())
+        match renewed && born.elapsed() > Duration::from_secs(42) {
+            true => Ok(()),
+            false => Err(format!("{now:?} after {first:?}")),
+        }
     });
     let refused = ask(&daemons, "client.pem", &["sh", "volume", "list"]);
     assert_refused(&refused, &["does not accept this side's certificate"]);
@@ -232,9 +228,11 @@ fn security_can_be_switched_on_and_off_for_a_cluster_that_has_data() {
     let om = cluster.dir().join("om/ozone-metadata/om");
     let datanode = cluster.dir().join("datanode-1/ozone-metadata/dn");
     // Without security the trees are there all the same.
-    eventually("certificates", || {
-        let found = [&om, &datanode].map(|dir| own_certificates(dir).len());
-        (found == [1, 1]).then_some(())
+    wait_for(LIMIT, || {
+        match [&om, &datanode].map(|dir| own_certificates(dir).len()) {
+            [1, 1] => Ok(()),
+            found => Err(format!("{found:?} certificates")),
+        }
     });
     assert_keys_and_certificates(&om);
     let unproven = own_certificates(&om);

@@ -3,16 +3,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ozone_tests::corrupt::find;
+use ozone_tests::credentials::{assert_certified, own_certificates};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Daemon, DaemonOptions, Daemons, Refused};
+
+use disk::{
+    assert_authority, assert_database, assert_dirs, assert_files, assert_keys, assert_raft_log,
+    group, properties, replace, sub_authority,
+};
 
 /// Exit code of a command that could not do its work.
 const FAILED: Option<i32> = Some(255);
+/// How long a server may take to have itself certified, or to find out that it is in another cluster.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every directory on its own, as on a machine with several disks.
 const PRODUCTION: &[(&str, &str)] = &[
@@ -31,146 +41,6 @@ fn options(properties: &[(&'static str, &'static str)]) -> DaemonOptions {
     }
 }
 
-/// A properties file.
-fn properties(file: &Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
-}
-
-fn assert_keys(properties: &BTreeMap<String, String>, keys: &[&str]) {
-    for key in keys {
-        let value = properties.get(*key);
-        assert!(
-            value.is_some_and(|v| !v.is_empty()),
-            "no {key}: {properties:?}"
-        );
-    }
-}
-
-/// Gives a property of a file another value; gives the old one.
-fn replace(file: &Path, key: &str, value: &str) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let old = properties(file)[key].clone();
-    let changed = text.replace(&format!("{key}={old}"), &format!("{key}={value}"));
-    fs::write(file, changed).unwrap();
-    old
-}
-
-fn assert_dirs(base: &Path, dirs: &[&str]) {
-    for dir in dirs {
-        assert!(
-            base.join(dir).is_dir(),
-            "no directory {dir} in {}",
-            base.display()
-        );
-    }
-}
-
-fn assert_files(base: &Path, files: &[&str]) {
-    for file in files {
-        let length = fs::metadata(base.join(file)).map(|found| found.len());
-        let length = length.unwrap_or_else(|e| panic!("{file} in {}: {e}", base.display()));
-        assert!(length > 0, "{file} in {} is empty", base.display());
-    }
-}
-
-fn mode(file: &Path) -> u32 {
-    fs::metadata(file).unwrap().permissions().mode() & 0o777
-}
-
-fn assert_database(dir: &Path) {
-    assert_files(dir, &["CURRENT", "IDENTITY"]);
-    let is_manifest = |path: &Path| {
-        path.file_name()
-            .unwrap()
-            .to_string_lossy()
-            .starts_with("MANIFEST-")
-    };
-    assert!(
-        !find(dir, &is_manifest).is_empty(),
-        "no manifest in {}",
-        dir.display()
-    );
-}
-
-/// The directory of the only Raft group in `storage`.
-fn group(storage: &Path) -> PathBuf {
-    let groups: Vec<_> = fs::read_dir(storage)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    assert_eq!(groups.len(), 1, "{groups:?}");
-    let name = groups[0].file_name().unwrap().to_str().unwrap();
-    let parts: Vec<_> = name.split('-').map(str::len).collect();
-    assert_eq!(parts, [8, 4, 4, 4, 12], "{name} is no UUID");
-    groups[0].clone()
-}
-
-fn assert_raft_log(group: &Path) {
-    assert_dirs(group, &["current", "snapshot"]);
-    assert_files(&group.join("current"), &["raft-meta", "raft-meta.conf"]);
-    let is_open = |path: &Path| {
-        path.file_name()
-            .unwrap()
-            .to_string_lossy()
-            .starts_with("log_inprogress_")
-    };
-    assert_eq!(
-        find(&group.join("current"), &is_open).len(),
-        1,
-        "{}",
-        group.display()
-    );
-}
-
-fn assert_authority(scm: &Path) {
-    assert_files(
-        &scm.join("ca"),
-        &[
-            "certs/certificate.crt",
-            "keys/private.pem",
-            "keys/public.pem",
-        ],
-    );
-    let sub = scm.join("sub-ca");
-    assert_files(
-        &sub,
-        &["certs/CA-1.crt", "keys/private.pem", "keys/public.pem"],
-    );
-    let root = fs::read_to_string(scm.join("ca/certs/certificate.crt")).unwrap();
-    assert!(root.starts_with("-----BEGIN CERTIFICATE-----"), "{root}");
-    assert_eq!(
-        fs::read_to_string(sub.join("certs/CA-1.crt")).unwrap(),
-        root
-    );
-    let own = find(&sub.join("certs"), &|path| {
-        let name = path.file_stem().unwrap().to_string_lossy();
-        name.parse::<u64>().is_ok()
-    });
-    assert_eq!(
-        own.len(),
-        1,
-        "one certificate with its serial number for a name: {own:?}"
-    );
-    assert_ne!(fs::read_to_string(&own[0]).unwrap(), root);
-    for authority in ["ca", "sub-ca"] {
-        let keys = scm.join(authority).join("keys");
-        assert_eq!(mode(&keys.join("private.pem")), 0o600, "{}", keys.display());
-        let private = fs::read_to_string(keys.join("private.pem")).unwrap();
-        assert!(
-            private.starts_with("-----BEGIN PRIVATE KEY-----"),
-            "{}",
-            keys.display()
-        );
-    }
-    let key = |authority: &str| fs::read(scm.join(authority).join("keys/private.pem")).unwrap();
-    assert_ne!(key("ca"), key("sub-ca"));
-}
-
 #[test]
 fn trees_are_those_of_the_documents() {
     let mut cluster = Daemons::start(options(PRODUCTION));
@@ -179,6 +49,14 @@ fn trees_are_those_of_the_documents() {
         vec![7; 1 << 20],
     )
     .unwrap();
+    let servers = ["ozone-metadata/om", "datanode-1/metadata/dn"];
+    wait_for(LIMIT, || {
+        let certificates = |server| own_certificates(&cluster.dir().join(server)).len();
+        match servers.map(certificates) {
+            [1, 1] => Ok(()),
+            found => Err(format!("{found:?} certificates of {servers:?}")),
+        }
+    });
     cluster.stop_all();
     let dir = cluster.dir();
 
@@ -223,10 +101,20 @@ fn trees_are_those_of_the_documents() {
     );
     assert_eq!(&om_version["clusterID"], cluster_id);
     assert_eq!(om_version["scmUuid"], scm_version["scmUuid"]);
-    assert_datanode(&cluster, &scm_version);
+    let datanode = assert_datanode(&cluster, &scm_version);
+
+    let authority = sub_authority(&dir.join("ozone-metadata/scm"));
+    let names = [
+        ("om", om_version["omUuid"].as_str(), cluster_id.as_str()),
+        ("dn", &datanode, cluster_id),
+    ];
+    for (server, name) in servers.into_iter().zip(names) {
+        assert_certified(&dir.join(server), &authority, name);
+    }
 }
 
-fn assert_datanode(cluster: &Daemons, scm: &BTreeMap<String, String>) {
+/// Gives the datanode's id.
+fn assert_datanode(cluster: &Daemons, scm: &BTreeMap<String, String>) -> String {
     let hdds = cluster.data_of(1).join("hdds");
     let version = properties(&hdds.join("VERSION"));
     assert_keys(
@@ -268,6 +156,7 @@ fn assert_datanode(cluster: &Daemons, scm: &BTreeMap<String, String>) {
     for group in fs::read_dir(metadata.join("datanode/ratis")).unwrap() {
         assert_raft_log(&group.unwrap().path());
     }
+    version["datanodeUuid"].clone()
 }
 
 #[test]
@@ -344,6 +233,18 @@ fn a_server_that_was_not_initialised_says_how() {
     cluster.stop_all();
 }
 
+/// What a server says that ends by itself.
+fn ended(cluster: &mut Daemons, server: Daemon) -> Refused {
+    let status = wait_for(LIMIT, || {
+        let ended = cluster.ended(server);
+        ended.ok_or_else(|| format!("{server} runs"))
+    });
+    Refused {
+        code: status.code(),
+        text: cluster.log(server),
+    }
+}
+
 /// A cluster whose datanode has registered once, all stopped.
 fn stopped_cluster() -> Daemons {
     let mut cluster = Daemons::new(options(&[]));
@@ -412,6 +313,25 @@ fn a_server_of_another_cluster_is_refused_with_both_ids() {
         text: String::from_utf8(init.stderr).unwrap(),
     };
     assert_refused(&refused, &ids);
+    home.spawn(Daemon::Om);
+    assert_refused(&ended(&mut home, Daemon::Om), &ids);
+    other.stop_all();
+}
+
+#[test]
+fn an_om_that_meets_the_scm_of_another_cluster_later_stops_with_both_ids() {
+    let mut home = stopped_cluster();
+    let mut other = Daemons::new(options(&[]));
+    other.succeed(&["scm", "--init"]);
+    home.site_of(&other, &["ozone.scm.block.client.address"]);
+    // Reads need no SCM, so it serves without one.
+    home.start_one(Daemon::Om);
+    other.start_one(Daemon::Scm);
+    let version =
+        |cluster: &Daemons| properties(&cluster.dir().join("metadata/scm/current/VERSION"));
+    let [ours, theirs] = [&home, &other].map(version);
+    let refused = ended(&mut home, Daemon::Om);
+    assert_refused(&refused, &[&ours["clusterID"], &theirs["clusterID"]]);
     other.stop_all();
 }
 

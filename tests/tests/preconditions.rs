@@ -1,0 +1,92 @@
+//! What has to be right before a cluster starts: its directories, its addresses, its settings. What is wrong is
+//! named, and nothing is lost by trying.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::process::Command;
+
+use ozone_tests::cluster::binary;
+use ozone_tests::{Cluster, ClusterOptions, Refused};
+
+/// Exit code of a command that could not do its work.
+const FAILED: Option<i32> = Some(255);
+
+fn assert_refused(start: &Refused, words: &[&str]) {
+    assert_eq!(start.code, FAILED, "{}", start.text);
+    for word in words {
+        assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
+    }
+}
+
+#[test]
+fn a_cluster_whose_namespace_is_gone_refuses_to_start_until_it_is_back() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let path = cluster.bucket("vol", "bucket").join("f");
+    fs::write(&path, "content").unwrap();
+    cluster.stop();
+    let data = cluster.dir().join("om/data");
+    let aside = cluster.dir().join("om/aside");
+    fs::rename(&data, &aside).unwrap();
+    let logs = cluster.dir().join("om/ratis").display().to_string();
+    let refused = cluster.try_start().expect_err("a refusal");
+    assert_refused(&refused, &[data.to_str().unwrap(), &logs]);
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&aside, &data).unwrap();
+    cluster.restart();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "content");
+    cluster.stop();
+    let counted = fs::read_to_string(data.join("omMetrics")).unwrap();
+    assert!(counted.starts_with(r#"{"numKeys":"#), "{counted}");
+}
+
+#[test]
+fn http_is_served_to_this_machine_alone_without_security() {
+    for key in ["ozone.om.http-address", "ozone.scm.http-address"] {
+        let mut cluster = Cluster::new(ClusterOptions::default());
+        cluster.set(&format!("{key}=0.0.0.0:0"));
+        let refused = cluster.try_start().expect_err("a refusal");
+        assert_refused(&refused, &[key, "0.0.0.0:0", "ozone.security.enabled"]);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    // One of the well-known ones: whoever else has it, it is taken.
+    let _taken = TcpListener::bind("127.0.0.1:9860");
+    let output = Command::new(binary())
+        .args(["up", "--dir", data.to_str().unwrap()])
+        .env_remove("OZONE_CONF_DIR")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let code = output.status.code();
+    let words = ["cannot listen on 127.0.0.1", "--auto-ports"];
+    assert_refused(&Refused { code, text }, &words);
+    for made in ["scm", "om", "datanode-1"] {
+        assert!(!data.join(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    for words in [
+        &["getconf", "confKey", "ozone.om.address"][..],
+        &["getconf", "list"],
+        &["version"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(binary())
+            .args(words)
+            .env_remove("OZONE_CONF_DIR")
+            .stdout(full)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code();
+        assert_refused(&Refused { code, text }, &["No space left on device"]);
+    }
+}
