@@ -124,6 +124,27 @@ fn fewer_datanodes_than_hold_the_data_are_refused() {
     assert_failed(&output, &[dir, "3 datanodes", "--datanodes 1"]);
 }
 
+#[test]
+fn a_datanode_whose_directory_is_gone_is_not_begun_anew_without_a_word() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = cluster.bucket("vol", "bucket").join("f");
+    fs::write(&file, vec![7; 1 << 20]).unwrap();
+    cluster.stop();
+    let (here, away) = (
+        cluster.dir().join("datanode-1"),
+        cluster.dir().join("elsewhere"),
+    );
+    fs::rename(&here, &away).unwrap();
+    let refused = cluster.try_start().expect_err("a refusal");
+    let name = here.display().to_string();
+    assert_refused(&refused, &[&name, "is missing", "mkdir"]);
+    assert!(!here.exists());
+    fs::rename(&away, &here).unwrap();
+    cluster.restart();
+    assert!(fs::read(&file).unwrap() == vec![7; 1 << 20], "other bytes");
+    cluster.stop();
+}
+
 fn pipeline_log(cluster: &Cluster) -> PathBuf {
     let is_log = |path: &Path| {
         path.file_name()

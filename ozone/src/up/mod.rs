@@ -163,7 +163,9 @@ fn plan(dir: &Path, asked: Option<u16>, auto_ports: bool) -> Result<Plan, String
     let lock = lock(dir)?;
     let dir = std::path::absolute(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let recorded = ports::recorded(&dir)?;
-    let datanodes = count_datanodes(&dir, asked, ports::datanodes(&recorded))?;
+    let existing = ports::datanodes(&recorded);
+    let datanodes = count_datanodes(&dir, asked, existing)?;
+    check_whole(&dir, existing)?;
     Ok(Plan {
         _lock: lock,
         datanodes,
@@ -185,6 +187,29 @@ fn count_datanodes(dir: &Path, asked: Option<u16>, existing: u16) -> Result<u16,
         )),
         Some(asked) => Ok(asked),
     }
+}
+
+/// Refuses to begin anew, without a word, what a cluster of so many datanodes had and is not there: its disk may not
+/// be mounted. Blocks.
+fn check_whole(dir: &Path, datanodes: u16) -> Result<(), String> {
+    let gone = |name: &String| !dir.join(name).exists();
+    let servers = ["scm", "om"].map(str::to_owned).into_iter();
+    let missing = servers.filter(|_| datanodes > 0).find(gone);
+    if let Some(name) = missing {
+        return Err(format!(
+            "{} is missing, and with it what this cluster is: mount its disk, or put it back from a backup",
+            dir.join(name).display()
+        ));
+    }
+    let Some(name) = (0..datanodes).map(start::datanode_dir).find(gone) else {
+        return Ok(());
+    };
+    let path = dir.join(name);
+    let path = path.display();
+    Err(format!(
+        "{path} is missing, and with it the data that only it holds: mount its disk, or put it back; if it is lost for \
+         good, `mkdir {path}` lets an empty datanode begin there"
+    ))
 }
 
 /// One process at a time may use the directory. Blocks.
@@ -300,6 +325,20 @@ async fn stop(cluster: Cluster, mounted: Option<MountedFs>) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_cluster_had_and_is_not_there_is_not_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |datanodes| check_whole(dir.path(), datanodes);
+        assert_eq!(check(0), Ok(()));
+        for name in ["scm", "om", "datanode-1", "datanode-2"] {
+            let path = dir.path().join(name);
+            let refused = check(2).unwrap_err();
+            assert!(refused.contains(&path.display().to_string()), "{refused}");
+            std::fs::create_dir(path).unwrap();
+        }
+        assert_eq!(check(2), Ok(()));
+    }
 
     #[test]
     fn fewer_datanodes_than_there_are_would_lose_data_and_are_refused() {

@@ -151,6 +151,11 @@ async fn start_scm(dir: &Path, config: &Config) -> Result<ScmServer, String> {
     Ok(scm)
 }
 
+/// The directory of a datanode, the first of which is 0, in that of the cluster.
+pub(super) fn datanode_dir(node: u16) -> String {
+    format!("datanode-{}", node + 1)
+}
+
 async fn start_datanode(
     dir: &Path,
     config: &Config,
@@ -162,7 +167,7 @@ async fn start_datanode(
         ("ozone.metadata.dirs", "ozone-metadata"),
         ("hdds.container.ratis.datanode.storage.dir", "ratis"),
     ];
-    let config = with_dirs(config, &dir.join(format!("datanode-{}", node + 1)), &keys)?;
+    let config = with_dirs(config, &dir.join(datanode_dir(node)), &keys)?;
     let config = config
         .with(ports::of_datanode(ports, node))
         .map_err(|e| e.to_string())?;
