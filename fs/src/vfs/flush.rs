@@ -39,7 +39,7 @@ impl Vfs {
             return Ok(());
         }
         if objects::is_handle(handle) {
-            return self.object_flush(handle, true).await;
+            return self.object_flush(handle).await;
         }
         let file = self.handles.file(handle)?;
         self.write_out(&file.inode).await;
@@ -54,7 +54,7 @@ impl Vfs {
             return Ok(());
         }
         if objects::is_handle(handle) {
-            return self.object_flush(handle, false).await;
+            return self.object_flush(handle).await;
         }
         let file = self.handles.file(handle)?;
         if !file.closing.swap(true, Ordering::Relaxed) {

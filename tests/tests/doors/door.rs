@@ -50,7 +50,14 @@ impl Door for Mount {
         let path = self.bucket.join(key);
         let data = found(fs::read(&path), &path);
         // Now from what is cached.
-        assert!(data == found(fs::read(&path), &path), "{}", path.display());
+        let again = found(fs::read(&path), &path);
+        assert!(
+            data == again,
+            "{}: {:?} bytes, and read again {:?}",
+            path.display(),
+            data.map(|data| data.len()),
+            again.map(|data| data.len())
+        );
         let size = found(fs::metadata(&path), &path).map(|meta| meta.len());
         let length = data.as_ref().map(|data| data.len() as u64);
         assert_eq!(size, length, "{}", path.display());

@@ -367,15 +367,12 @@ impl Vfs {
     }
 
     /// fsync, and close of one descriptor: what was written is an object now.
-    pub(crate) async fn object_flush(self: &Arc<Self>, handle: u64, sync: bool) -> Result<()> {
+    pub(crate) async fn object_flush(self: &Arc<Self>, handle: u64) -> Result<()> {
         let handle = self.objects.handle(handle)?;
         let Handle::Writing(writing) = &*handle else {
             return Ok(());
         };
-        match sync || writing.is_to_flush().await {
-            true => self.publish(writing).await,
-            false => Ok(()),
-        }
+        self.publish(writing).await
     }
 
     pub(crate) fn object_seek(&self, handle: u64, offset: u64, whence: i32) -> Result<u64> {

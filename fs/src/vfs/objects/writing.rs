@@ -1,5 +1,7 @@
 //! Files that are being written: an upload that takes bytes from the first to the last, and becomes the object when
-//! the file is closed, all of it at once. Until then others see what was there before.
+//! the file is closed, all of it at once. Until then others see what was there before. Of several descriptors the first
+//! one that is closed does that: nobody can tell whether the others will be written to, and what a program has
+//! closed others see.
 //!
 //! A file that was opened without being cut is appended to: what it has is read and written again before what is new.
 
@@ -50,8 +52,6 @@ pub(crate) struct Writing {
     changes: Mutex<SetAttrRequest>,
     /// Nothing may have its name.
     exclusive: AtomicBool,
-    /// Nothing has had its name so far: it is made even if nothing is written.
-    is_new: AtomicBool,
     /// Its name was removed.
     unlinked: AtomicBool,
 }
@@ -77,7 +77,6 @@ impl Writing {
         let state = State::Uploading(Box::new(upload), Md5::new());
         let new = Self::with(who, place, ino, (row, state));
         new.exclusive.store(exclusive, Ordering::Relaxed);
-        new.is_new.store(true, Ordering::Relaxed);
         new
     }
 
@@ -90,7 +89,6 @@ impl Writing {
             row: Mutex::new(row),
             changes: Mutex::default(),
             exclusive: AtomicBool::new(false),
-            is_new: AtomicBool::new(false),
             unlinked: AtomicBool::new(false),
         }
     }
@@ -155,16 +153,6 @@ impl Writing {
         match &*self.state.lock().await {
             State::Untouched(found) => Some((**found).clone()),
             _ => None,
-        }
-    }
-
-    /// Whether a close makes it an object: when something was written, or nothing had the name. A file that was cut and
-    /// not yet written to is about to be, as when a shell opens it for a program.
-    pub(crate) async fn is_to_flush(&self) -> bool {
-        match &*self.state.lock().await {
-            State::Uploading(upload, _) => upload.size() > 0 || self.is_new.load(Ordering::Relaxed),
-            State::Lost(_) => true,
-            State::Untouched(_) | State::Published => false,
         }
     }
 }
@@ -307,7 +295,6 @@ impl Vfs {
         };
         let put = upload.put(key).await.map_err(FsError::from);
         self.objects.end(writing);
-        writing.is_new.store(false, Ordering::Relaxed);
         if let Err(error) = put {
             *state = State::Lost(error.clone());
             return Err(error);
