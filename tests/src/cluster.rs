@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::daemons::is_mounted;
+use crate::refused::Refused;
 use crate::wait::wait_for;
 
 /// How long a start may take until the cluster says that it is up.
@@ -46,15 +47,6 @@ impl Default for ClusterOptions {
             dir: None,
         }
     }
-}
-
-/// A start that the binary refused.
-#[derive(Debug)]
-pub struct Refused {
-    /// Exit code; `None` when a signal ended it.
-    pub code: Option<i32>,
-    /// What it wrote to its standard error.
-    pub text: String,
 }
 
 /// A cluster with a mount. Dropping it kills and unmounts what is left.

@@ -14,9 +14,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster::{Refused, assert_fuse, binary};
+use crate::cluster::{assert_fuse, binary};
 use crate::http;
 use crate::ports::free_ports;
+use crate::refused::Refused;
 use crate::site::{DATANODE_PORTS, SITE_PORTS, of_cluster, of_datanode};
 use crate::wait::wait_for;
 
@@ -254,10 +255,7 @@ impl Daemons {
             .daemon_command(daemon)
             .output()
             .expect("the binary starts");
-        Refused {
-            code: output.status.code(),
-            text: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Refused::from(&output)
     }
 
     /// How a process ended that was started; none while it runs.

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod ozone_fs;
 pub mod ports;
 pub mod power;
+pub mod refused;
 pub mod s3;
 pub mod shared;
 pub mod shell;
@@ -24,5 +25,6 @@ mod site;
 pub mod tree;
 pub mod wait;
 
-pub use cluster::{Cluster, ClusterOptions, Refused};
+pub use cluster::{Cluster, ClusterOptions};
 pub use daemons::{Daemon, DaemonOptions, Daemons};
+pub use refused::Refused;

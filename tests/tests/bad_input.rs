@@ -9,25 +9,12 @@ use std::time::Duration;
 
 use ozone_tests::content::bytes;
 use ozone_tests::corrupt::{find, flip, tear};
+use ozone_tests::refused::assert_refused;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons, Refused};
 
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
-
 fn refusal(cluster: &mut Cluster) -> Refused {
     cluster.try_start().expect_err("a refusal")
-}
-
-fn assert_refused(refused: &Refused, words: &[&str]) {
-    assert_eq!(refused.code, FAILED, "{}", refused.text);
-    for word in words {
-        assert!(
-            refused.text.contains(word),
-            "no {word:?} in: {}",
-            refused.text
-        );
-    }
 }
 
 fn write_durably(path: &Path, content: &[u8]) {

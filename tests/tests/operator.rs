@@ -15,28 +15,16 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use ozone_tests::daemons::is_mounted;
 use ozone_tests::power::assert_root;
+use ozone_tests::refused::assert_refused;
 use ozone_tests::shell::{errno, run};
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
 
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
 /// How long a process may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 fn refused(output: &Output, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), FAILED, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
-}
-
-fn refused_start(start: &Refused, words: &[&str]) {
-    assert_eq!(start.code, FAILED, "{}", start.text);
-    for word in words {
-        assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
-    }
+    assert_refused(&Refused::from(output), words);
 }
 
 #[test]
@@ -130,7 +118,7 @@ fn a_taken_port_is_named() {
             ..ClusterOptions::default()
         });
         let start = cluster.try_start().expect_err("a refusal");
-        refused_start(&start, &[&address, "in use", key, "--auto-ports"]);
+        assert_refused(&start, &[&address, "in use", key, "--auto-ports"]);
     }
 }
 
@@ -216,7 +204,7 @@ fn a_directory_that_cannot_be_written_is_named() {
             &["-o", "remount,ro", disk.path().to_str().unwrap()],
         );
         let start = cluster.try_start().expect_err("a refusal");
-        refused_start(&start, &["data", "Read-only file system"]);
+        assert_refused(&start, &["data", "Read-only file system"]);
         run(
             disk.path(),
             "mount",

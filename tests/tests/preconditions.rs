@@ -8,17 +8,8 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use ozone_tests::cluster::binary;
+use ozone_tests::refused::assert_refused;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
-
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
-
-fn assert_refused(start: &Refused, words: &[&str]) {
-    assert_eq!(start.code, FAILED, "{}", start.text);
-    for word in words {
-        assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
-    }
-}
 
 #[test]
 fn a_cluster_whose_namespace_is_gone_refuses_to_start_until_it_is_back() {
@@ -62,10 +53,8 @@ fn a_port_that_is_taken_is_told_before_anything_is_made() {
         .env_remove("OZONE_CONF_DIR")
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let code = output.status.code();
     let words = ["cannot listen on 127.0.0.1", "--auto-ports"];
-    assert_refused(&Refused { code, text }, &words);
+    assert_refused(&Refused::from(&output), &words);
     for made in ["scm", "om", "datanode-1"] {
         assert!(!data.join(made).exists(), "{made}");
     }
@@ -85,8 +74,6 @@ fn output_that_cannot_be_written_is_an_error() {
             .stdout(full)
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let code = output.status.code();
-        assert_refused(&Refused { code, text }, &["No space left on device"]);
+        assert_refused(&Refused::from(&output), &["No space left on device"]);
     }
 }

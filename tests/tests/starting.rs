@@ -10,22 +10,11 @@ use std::process::{Command, Output};
 
 use ozone_tests::cluster::binary;
 use ozone_tests::corrupt::{find, flip};
+use ozone_tests::refused::assert_refused;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
 
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
-
-fn assert_refused(start: &Refused, words: &[&str]) {
-    assert_eq!(start.code, FAILED, "{}", start.text);
-    for word in words {
-        assert!(start.text.contains(word), "no {word:?} in: {}", start.text);
-    }
-}
-
 fn assert_failed(output: &Output, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let code = output.status.code();
-    assert_refused(&Refused { code, text }, words);
+    assert_refused(&Refused::from(output), words);
 }
 
 fn ozone(args: &[&str]) -> Output {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ozone_tests::corrupt::find;
 use ozone_tests::credentials::{assert_certified, own_certificates};
+use ozone_tests::refused::FAILED;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Daemon, DaemonOptions, Daemons, Refused};
 
@@ -19,8 +20,6 @@ use disk::{
     group, properties, replace, sub_authority,
 };
 
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
 /// How long a server may take to have itself certified, or to find out that it is in another cluster.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -308,11 +307,7 @@ fn a_server_of_another_cluster_is_refused_with_both_ids() {
     );
     assert_refused(&home.refused(Daemon::Datanode(1)), &ids);
     let init = home.ozone(&["om", "--init"]);
-    let refused = Refused {
-        code: init.status.code(),
-        text: String::from_utf8(init.stderr).unwrap(),
-    };
-    assert_refused(&refused, &ids);
+    assert_refused(&Refused::from(&init), &ids);
     home.spawn(Daemon::Om);
     assert_refused(&ended(&mut home, Daemon::Om), &ids);
     other.stop_all();

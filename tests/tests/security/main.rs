@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ozone_tests::content::bytes;
 use ozone_tests::credentials::{assert_keys_and_certificates, own_certificates};
+use ozone_tests::refused::FAILED;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 
@@ -20,8 +21,6 @@ const CLIENT_FILE: &str = "ozone.security.client.certificate.file";
 const JOIN_FILE: &str = "ozone.security.join.certificate.file";
 /// Longest that anything may take that has to happen.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Exit code of a command that could not do its work.
-const FAILED: Option<i32> = Some(255);
 
 /// SCM, OM and datanode run; a client may ask.
 fn secure_daemons(more: &[(&str, &str)]) -> Daemons {
