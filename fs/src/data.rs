@@ -9,18 +9,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use ozone_client::{FileReader, FileWriter};
 use parking_lot::Mutex;
 
 use crate::attr::WrittenAt;
 use crate::inode::Version;
-use crate::vfs::dirty::{DirtyMap, Piece};
+use crate::vfs::dirty::{DirtyMap, LONG_PIECE, Piece};
 
 /// Contiguous bytes that are worth sending before a flush asks for it.
 const RUN: usize = 1 << 20;
-/// The same so far behind the beginning of a file, where programs write long streams: fewer tasks are woken.
-const LONG_RUN: usize = 4 << 20;
+/// From here on in a file, where programs write long streams, a run is a long piece: fewer tasks are woken.
 const LONG_FROM: u64 = 32 << 20;
+/// What goes to blocks without an end to the write in sight is cut at such bytes: what follows is put behind it in
+/// whole pages.
+const PAGE: usize = 4096;
 
 /// See the module.
 #[derive(Default)]
@@ -29,6 +32,8 @@ pub(crate) struct FileData {
     pub(crate) pending: Mutex<Pending>,
     /// Writes to datanodes, one at a time. Held through a whole flush, so that flushes are ordered.
     pub(crate) writer: tokio::sync::Mutex<Option<FileWriter>>,
+    /// Held while the kernel is given pages of the file.
+    pub(crate) keeping: tokio::sync::Mutex<()>,
     /// Reads what is committed; made at the first read.
     pub(crate) reader: Mutex<Option<Reader>>,
 }
@@ -52,12 +57,27 @@ pub(crate) struct Pending {
     mtime_ns: u64,
     /// Whether a close left it to the background to commit.
     left: bool,
-    /// When the oldest dirty byte was written, in monotonic time.
+    /// Whether the kernel was given pages since the file was opened.
+    kept: bool,
+    /// When the oldest byte came, or what was older was committed, in monotonic time.
     since: Option<Duration>,
     /// Whether a task hands long runs to the writer.
     pumping: bool,
     /// Whether the writer failed and everything in flight has to be sent again.
     broken: bool,
+}
+
+/// What of a file is to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// All of it.
+    All,
+    /// All, but for the part of a page with which a stream ends that may go on.
+    Pages,
+    /// The same, and that part when there is nothing else: it has waited.
+    Aged,
+    /// What the writer has.
+    Sent,
 }
 
 /// What a write did to the state.
@@ -118,19 +138,51 @@ impl Pending {
         self.left
     }
 
-    /// When the oldest byte was written that nobody has handed on.
+    /// Whether the kernel was given pages of the file, by a close after which somebody may still write.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Nobody has the file open any more.
+    pub(crate) fn closed(&mut self) {
+        self.kept = false;
+    }
+
+    /// The whole content, of `size` bytes, to be given to the kernel, if nothing of it is committed or on its way,
+    /// and it was not given before.
+    pub(crate) fn keep(&mut self, size: u64) -> Option<Bytes> {
+        let length = usize::try_from(size).ok()?;
+        let whole = self.dirty.bytes() == length && self.dirty.run_at(0, length) == length;
+        if length == 0 || !whole || !self.in_flight.is_empty() || self.kept {
+            return None;
+        }
+        self.kept = true;
+        let pieces = self.dirty.slices(0, size);
+        match pieces.as_slice() {
+            [(_, content)] => Some(content.clone()),
+            pieces => {
+                let mut content = BytesMut::with_capacity(length);
+                pieces
+                    .iter()
+                    .for_each(|(_, piece)| content.extend_from_slice(piece));
+                Some(content.freeze())
+            }
+        }
+    }
+
+    /// Since when something waits to be committed.
     pub(crate) fn since(&self) -> Option<Duration> {
         self.since
     }
 
-    /// Takes a write, at wall time `wall_ns` and monotonic time `now`.
-    pub(crate) fn write(&mut self, piece: Piece, wall_ns: u64, now: Duration) -> Written {
+    /// Takes a copy of a write, at wall time `wall_ns` and monotonic time `now`.
+    pub(crate) fn write(&mut self, write: (u64, &[u8]), wall_ns: u64, now: Duration) -> Written {
         let first = self.is_clean();
-        let (offset, data) = piece;
-        let replaced = self.dirty.insert(offset, data);
+        let (offset, data) = write;
+        let replaced = self.dirty.copy_in(offset, data);
         (self.mtime_ns, self.written_ns) = (wall_ns, wall_ns);
         self.since.get_or_insert(now);
-        let run = if offset < LONG_FROM { RUN } else { LONG_RUN };
+        let run = run_from(offset);
         let pump = !self.pumping && self.dirty.run_at(offset, run) >= run;
         self.pumping |= pump;
         Written {
@@ -148,22 +200,33 @@ impl Pending {
     }
 
     /// Marks long runs as in flight; the writer gets them, in this order. With none left the task
-    /// that asks has to end. Returns also how many bytes in flight they replace.
-    pub(crate) fn take_runs(&mut self) -> (Vec<Piece>, usize) {
-        let pieces = self.dirty.take_runs(RUN);
+    /// that asks has to end. Their first byte will be at `placed` of a block. Returns also how many bytes in flight they
+    /// replace.
+    pub(crate) fn take_runs(&mut self, placed: u64) -> (Vec<Piece>, usize) {
+        let pieces = self
+            .dirty
+            .take(placed, |run| match run.length < LONG_PIECE {
+                true => run.whole(run_from(run.start)),
+                false => run.whole(LONG_PIECE),
+            });
         self.pumping = !pieces.is_empty();
-        if self.dirty.is_empty() {
-            self.since = None;
-        }
         let replaced = self.fly(&pieces);
         (pieces, replaced)
     }
 
-    /// Marks everything as in flight and returns what the writer must get: the new pieces, or all
-    /// when the writer failed before. Returns also how many bytes in flight they replace.
-    pub(crate) fn take_all(&mut self) -> (Vec<Piece>, usize) {
-        let pieces = self.dirty.take_all();
-        self.since = None;
+    /// Marks as in flight what is to be committed and returns what the writer must get: the new pieces, or all
+    /// when the writer failed before, the first byte for `placed` of a block. Returns also how many bytes in flight they
+    /// replace.
+    pub(crate) fn take(&mut self, what: Commit, placed: u64) -> (Vec<Piece>, usize) {
+        let pieces = match what {
+            Commit::All => self.dirty.take_all(),
+            Commit::Pages => self.take_pages(placed),
+            Commit::Aged => match self.take_pages(placed) {
+                pages if pages.is_empty() && self.in_flight.is_empty() => self.dirty.take_all(),
+                pages => pages,
+            },
+            Commit::Sent => Vec::new(),
+        };
         let replaced = self.fly(&pieces);
         if self.broken {
             return (self.in_flight.all(), replaced);
@@ -171,10 +234,18 @@ impl Pending {
         (pieces, replaced)
     }
 
+    fn take_pages(&mut self, placed: u64) -> Vec<Piece> {
+        self.dirty
+            .take(placed, |run| match run.goes_on || run.length >= RUN {
+                true => run.whole(PAGE),
+                false => run.length,
+            })
+    }
+
     fn fly(&mut self, pieces: &[Piece]) -> usize {
         pieces
             .iter()
-            .map(|(offset, data)| self.in_flight.insert(*offset, data.clone()))
+            .map(|(offset, data)| self.in_flight.share(*offset, data.clone()))
             .sum()
     }
 
@@ -183,33 +254,41 @@ impl Pending {
         self.broken = true;
     }
 
-    /// Everything in flight is committed, or lost. Returns the bytes that are no longer held.
-    pub(crate) fn landed(&mut self) -> usize {
+    /// Everything in flight is committed, or lost, at monotonic time `now`. Returns the bytes that are no longer held.
+    pub(crate) fn landed(&mut self, now: Duration) -> usize {
         self.broken = false;
         self.left = false;
         let freed = self.in_flight.bytes();
         self.in_flight = DirtyMap::default();
+        if freed > 0 || self.dirty.is_empty() {
+            self.since = (!self.dirty.is_empty()).then_some(now);
+        }
         freed
     }
 
     /// Nobody can see the file any more: nothing of it is to be committed. Returns the bytes that are no
     /// longer held.
     pub(crate) fn abandon(&mut self) -> usize {
-        let dirty: usize = self.take_all().1;
-        dirty + self.landed()
+        let dirty: usize = self.take(Commit::All, 0).1;
+        dirty + self.landed(Duration::ZERO)
+    }
+}
+
+/// Bytes of a run that is worth sending from there on.
+fn run_from(offset: u64) -> usize {
+    match offset < LONG_FROM {
+        true => RUN,
+        false => LONG_PIECE,
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn write(pending: &mut Pending, offset: u64, text: &'static str) -> Written {
-        let piece = (offset, Bytes::from_static(text.as_bytes()));
-        pending.write(piece, 7, Duration::from_secs(1))
+        pending.write((offset, text.as_bytes()), 7, Duration::from_secs(1))
     }
 
     fn seen(pending: &Pending, size: u64) -> String {
@@ -225,12 +304,12 @@ mod tests {
     fn reads_see_bytes_in_flight_under_later_writes() {
         let mut pending = Pending::default();
         assert!(write(&mut pending, 0, "aaaa").first);
-        let (pieces, _) = pending.take_all();
+        let (pieces, _) = pending.take(Commit::All, 0);
         assert_eq!(pieces.len(), 1);
         assert!(!write(&mut pending, 2, "bbbb").first);
         assert_eq!(seen(&pending, 8), "aabbbb..");
         assert_eq!((pending.end(), pending.bytes()), (6, 8));
-        assert_eq!(pending.landed(), 4);
+        assert_eq!(pending.landed(Duration::ZERO), 4);
         assert_eq!(seen(&pending, 8), "..bbbb..");
         assert!(!pending.is_clean());
     }
@@ -239,16 +318,16 @@ mod tests {
     fn a_failed_writer_gets_everything_in_flight_again() {
         let mut pending = Pending::default();
         write(&mut pending, 0, "aaaa");
-        pending.take_all();
+        pending.take(Commit::All, 0);
         pending.lost_writer();
         write(&mut pending, 2, "bb");
-        let (pieces, replaced) = pending.take_all();
+        let (pieces, replaced) = pending.take(Commit::All, 0);
         assert_eq!(replaced, 2);
         let bytes: Vec<u8> = pieces.iter().flat_map(|(_, data)| data.to_vec()).collect();
         assert_eq!(bytes, b"aabb");
-        assert_eq!(pending.landed(), 4);
+        assert_eq!(pending.landed(Duration::ZERO), 4);
         write(&mut pending, 0, "c");
-        assert_eq!(pending.take_all().0.len(), 1);
+        assert_eq!(pending.take(Commit::All, 0).0.len(), 1);
     }
 
     #[test]
@@ -256,17 +335,65 @@ mod tests {
         let mut pending = Pending::default();
         let mut next = 0;
         let mut write = |pending: &mut Pending| {
-            let data = Bytes::from(vec![1; RUN / 2]);
+            let data = [1; RUN / 2];
+            let pump = pending.write((next, &data), 7, Duration::ZERO).pump;
             next += data.len() as u64;
-            pending.write((next, data), 7, Duration::ZERO).pump
+            pump
         };
         assert!(!write(&mut pending));
         assert!(write(&mut pending));
         assert!(!write(&mut pending));
-        assert_eq!(pending.take_runs().0.len(), 3);
+        let taken = |pending: &mut Pending| -> usize {
+            let (pieces, _) = pending.take_runs(0);
+            pieces.iter().map(|(_, data)| data.len()).sum()
+        };
+        assert_eq!(taken(&mut pending), RUN);
         assert!(!write(&mut pending));
-        assert_eq!(pending.take_runs().0.len(), 0);
+        assert_eq!(taken(&mut pending), RUN);
+        assert_eq!(taken(&mut pending), 0);
+        assert!(!write(&mut pending));
         assert!(write(&mut pending));
+    }
+
+    #[test]
+    fn a_stream_that_may_go_on_is_cut_at_pages() {
+        let mut pending = Pending::default();
+        let data = vec![1; RUN + 100];
+        pending.write((7, &data), 7, Duration::ZERO);
+        let (pieces, _) = pending.take(Commit::Pages, 0);
+        assert_eq!(
+            pieces.iter().map(|(_, data)| data.len()).sum::<usize>(),
+            RUN
+        );
+        assert_eq!(pending.landed(Duration::from_secs(3)), RUN);
+        assert_eq!(pending.since(), Some(Duration::from_secs(3)));
+        // However little there is more of it.
+        pending.write((RUN as u64 + 107, &data[..PAGE]), 7, Duration::ZERO);
+        pending.take(Commit::Pages, 0);
+        assert_eq!(pending.landed(Duration::ZERO), PAGE);
+        assert_eq!(pending.take(Commit::Pages, 0).0.len(), 0);
+        assert_eq!(pending.landed(Duration::from_secs(5)), 0);
+        assert_eq!(pending.since(), Some(Duration::ZERO), "it waits on");
+        pending.take(Commit::Aged, 0);
+        assert_eq!(pending.landed(Duration::ZERO), 100);
+        assert!(pending.is_clean());
+    }
+
+    #[test]
+    fn content_is_kept_as_a_whole_and_once() {
+        let mut pending = Pending::default();
+        write(&mut pending, 0, "aaaa");
+        write(&mut pending, 6, "cc");
+        assert_eq!(pending.keep(8), None, "there is a hole");
+        write(&mut pending, 4, "bb");
+        assert_eq!(pending.keep(9), None, "the end of it is committed");
+        assert_eq!(pending.keep(8), Some(Bytes::from_static(b"aaaabbcc")));
+        assert_eq!(pending.keep(8), None, "it was kept");
+        pending.closed();
+        pending.take(Commit::All, 0);
+        assert_eq!(pending.keep(8), None, "it is on its way");
+        pending.landed(Duration::ZERO);
+        assert_eq!(pending.keep(0), None, "there is nothing");
     }
 
     #[test]
@@ -276,9 +403,13 @@ mod tests {
         write(&mut pending, 0, "a");
         assert_eq!(pending.since(), Some(Duration::from_secs(1)));
         assert_eq!(pending.times().map(|t| t.mtime_ns), Some(7));
-        pending.take_all();
-        assert_eq!(pending.since(), None);
-        pending.landed();
-        assert_eq!(pending.times(), None);
+        pending.take(Commit::All, 0);
+        assert_eq!(
+            pending.since(),
+            Some(Duration::from_secs(1)),
+            "it is not committed"
+        );
+        pending.landed(Duration::ZERO);
+        assert_eq!((pending.since(), pending.times()), (None, None));
     }
 }

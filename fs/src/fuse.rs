@@ -94,11 +94,10 @@ fn owned(name: &OsStr) -> Bytes {
 }
 
 fn fopen(opened: &Opened) -> FopenFlags {
-    match (opened.keep_cache, opened.direct) {
-        (_, true) => FopenFlags::FOPEN_DIRECT_IO,
-        (true, false) => FopenFlags::FOPEN_KEEP_CACHE,
-        (false, false) => FopenFlags::empty(),
-    }
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
+    flags
 }
 
 fn done(reply: ReplyEmpty, (): ()) {
@@ -365,7 +364,7 @@ impl Filesystem for Fuse {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
@@ -375,9 +374,10 @@ impl Filesystem for Fuse {
             offset,
             length: data.len(),
             kill_privileges: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+            durable: flags.0 & nix::libc::O_DSYNC != 0,
         };
-        match self.vfs.room_for(write) {
-            Ok(Some(room)) => return self.vfs.take_in(room, data, || reply.written(size)),
+        match self.vfs.ready_for(write) {
+            Ok(Some(file)) => return self.vfs.take_in(file, data, move || reply.written(size)),
             Ok(None) => {}
             Err(error) => return reply::refuse("write", reply, &error),
         }

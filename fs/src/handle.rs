@@ -17,6 +17,8 @@ pub(crate) struct FileHandle {
     pub(crate) inode: Arc<Inode>,
     /// Whether it was opened for writing.
     pub(crate) writable: bool,
+    /// Whether what is written through it goes past the kernel's pages.
+    pub(crate) direct: bool,
     /// Whether the kernel reads through it by itself.
     pub(crate) passed: bool,
     /// How far it has read what the kernel will read by itself.

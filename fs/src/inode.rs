@@ -90,8 +90,9 @@ struct Node {
     row: wire::InodeRow,
     /// Lookups that the kernel has not forgotten.
     lookups: Lookups,
-    /// Handles that programs have.
+    /// Handles that programs have, and those of them that go past the kernel's pages.
     handles: u32,
+    direct: u32,
     /// What the kernel reads by itself, and handles through which it does.
     lent: Option<Arc<Lent>>,
     passed: u32,
@@ -154,6 +155,7 @@ impl Inode {
             row,
             lookups: Lookups::default(),
             handles: 0,
+            direct: 0,
             lent: None,
             passed: 0,
             closing: 0,

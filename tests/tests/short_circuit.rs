@@ -77,6 +77,35 @@ fn a_long_stream_goes_into_the_file_of_its_block_and_is_read_from_there() {
 }
 
 #[test]
+fn a_stream_goes_in_place_whatever_its_writes_are_cut_into() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let bucket = cluster.bucket("vol", "bucket");
+    for piece in [10 << 10, 100_000, MIB - 48, 3 * MIB + 1] {
+        let (path, before) = (bucket.join(format!("f{piece}")), placed(&cluster) as usize);
+        // More than a mount holds in memory: it is committed on the way.
+        let bytes = content::bytes(piece as u64, 2 * LENGTH);
+        let mut file = File::create(&path).unwrap();
+        for (n, part) in bytes.chunks(piece).enumerate() {
+            file.write_all(part).unwrap();
+            // As when another thread of a program starts a process: a descriptor is closed, and the stream goes on.
+            if n == bytes.len() / piece / 2 {
+                drop(file.try_clone().unwrap());
+            }
+        }
+        file.sync_all().unwrap();
+        let (placed, expected) = (placed(&cluster) as usize - before, bytes.len() - BEGINNING);
+        if placed < expected * 3 / 4 {
+            println!("{}", cluster.log());
+        }
+        assert!(
+            placed >= expected / 2,
+            "{placed} of {expected} in writes of {piece}"
+        );
+        same(&fs::read(&path).unwrap(), &bytes);
+    }
+}
+
+#[test]
 fn bytes_that_were_fsynced_in_place_survive_power_cuts() {
     let disk = PowerDisk::new();
     let mut cluster = Cluster::start(ClusterOptions {

@@ -110,6 +110,14 @@ impl FileWriter {
         self.gather.len() + self.unproven
     }
 
+    /// Where in its block the next byte will be that is taken, if the block has room. Streams that end with whole pages
+    /// there are written past the page cache.
+    pub fn placed(&self) -> u64 {
+        let queued: usize = self.queue.iter().map(|chunk| chunk.data.len()).sum();
+        let block = self.blocks.back().map_or(0, OpenBlock::length);
+        block + (queued + self.gather.len()) as u64
+    }
+
     /// Gives back the blocks, as dropping the writer does. To be called when the extents were
     /// committed, or are given up: blocks that no file refers to are freed. Bytes that were not
     /// flushed are forgotten.

@@ -24,9 +24,9 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A copy in memory from which it can be written past the cache as it is.
-pub fn aligned_copy(data: &[u8]) -> Bytes {
-    let mut copy: Vec<u8> = Vec::with_capacity(data.len() + ALIGNED);
+/// A copy in memory from which it can be written past the cache as it is, with room for `whole` bytes in all.
+pub fn aligned_copy(data: &[u8], whole: usize) -> Bytes {
+    let mut copy: Vec<u8> = Vec::with_capacity(whole.max(data.len()) + ALIGNED);
     let start = copy.as_ptr().align_offset(ALIGNED);
     copy.resize(start, 0);
     copy.extend_from_slice(data);

@@ -26,18 +26,31 @@ impl Inode {
         self.node.lock().unborn
     }
 
-    /// One more handle, of which the namespace knows.
-    pub(crate) fn add_handle(&self) {
+    /// One more handle, of which the namespace knows; `direct` if it goes past the kernel's pages.
+    pub(crate) fn add_handle(&self, direct: bool) {
         let mut node = self.node.lock();
         node.handles += 1;
+        node.direct += u32::from(direct);
         node.held = true;
     }
 
     /// One handle less. Returns how many are left.
-    pub(crate) fn drop_handle(&self) -> u32 {
+    pub(crate) fn drop_handle(&self, direct: bool) -> u32 {
         let mut node = self.node.lock();
         node.handles = node.handles.saturating_sub(1);
+        node.direct = node.direct.saturating_sub(u32::from(direct));
         node.handles
+    }
+
+    /// Whether one handle of the file is open, and no more.
+    pub(crate) fn is_open_once(&self) -> bool {
+        self.node.lock().handles == 1
+    }
+
+    /// Whether a program has the file open in a way in which the kernel brings in pages.
+    pub(crate) fn is_open_with_pages(&self) -> bool {
+        let node = self.node.lock();
+        node.handles > node.direct
     }
 
     /// Whether a program has the file open.

@@ -73,6 +73,7 @@ impl Vfs {
         self.apply(who, &inode, request).await?;
         if resized {
             self.follow(&inode).await;
+            self.await_pages(&inode).await;
         }
         Ok(self.known(&inode))
     }

@@ -32,25 +32,23 @@ impl Budget {
         *self.used.lock()
     }
 
-    /// Takes `bytes` if they fit now. A single request larger than the whole budget fits when
-    /// nothing else is held.
-    pub fn try_take(&self, bytes: usize) -> bool {
+    /// Takes `bytes`, beyond the limit if need be. Whether they fit: who is told that they do not has to
+    /// [wait](Self::wait) before he brings more. More than the limit fits when nothing else is held.
+    pub fn take(&self, bytes: usize) -> bool {
         let mut used = self.used.lock();
         let fits = *used == 0 || *used + bytes <= self.limit;
-        if fits {
-            *used += bytes;
-        }
+        *used += bytes;
         fits
     }
 
-    /// Waits for room and takes it.
-    pub async fn take(&self, bytes: usize) {
+    /// Waits until no more is taken than there is room for.
+    pub async fn wait(&self) {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Registered before the look, so that no release in between is missed.
             freed.as_mut().enable();
-            if self.try_take(bytes) {
+            if self.used() <= self.limit {
                 return;
             }
             freed.await;
@@ -77,17 +75,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn writers_wait_until_there_is_room() {
+    async fn who_is_over_the_limit_waits_until_there_is_room() {
         let budget = Arc::new(Budget::new(100));
-        assert!(budget.try_take(80));
-        assert!(!budget.try_take(30));
+        assert!(budget.take(80));
+        assert!(!budget.take(30));
         let waiter = tokio::spawn({
             let budget = budget.clone();
-            async move { budget.take(30).await }
+            async move { budget.wait().await }
         });
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
-        budget.give(80);
+        budget.give(5);
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        budget.give(75);
         waiter.await.unwrap();
         assert_eq!(budget.used(), 30);
     }
@@ -95,9 +96,9 @@ mod tests {
     #[test]
     fn a_request_beyond_the_limit_passes_alone() {
         let budget = Budget::new(100);
-        assert!(budget.try_take(500));
-        assert!(!budget.try_take(1));
-        budget.give(500);
-        assert!(budget.try_take(1));
+        assert!(budget.take(500));
+        assert!(!budget.take(1));
+        budget.give(501);
+        assert!(budget.take(1));
     }
 }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use ozone_client::FileWriter;
 use tokio::sync::watch;
 
-use crate::data::FileData;
+use crate::data::{Commit, FileData};
 use crate::errno::{FsError, Result};
 use crate::handle::FileHandle;
 use crate::inode::Inode;
@@ -63,6 +63,7 @@ impl Vfs {
         if !file.writable {
             return Ok(());
         }
+        self.keep_pages(&file).await;
         if !self.leave_to_background(&file.inode) {
             self.write_out(&file.inode).await;
         }
@@ -76,12 +77,21 @@ impl Vfs {
 
     /// Commits what is pending of a file. How it went is remembered there for the handles.
     pub(crate) async fn write_out(&self, inode: &Inode) {
+        self.write_out_part(inode, Commit::All).await;
+    }
+
+    async fn write_out_part(&self, inode: &Inode, what: Commit) {
         let Some(data) = inode.data_if_any() else {
             return;
         };
         let mut writer = data.writer.lock().await;
-        if !data.pending.lock().is_clean() {
-            self.write_out_locked(inode, data, &mut writer).await;
+        let done = match what {
+            // Somebody else may have committed what was old.
+            Commit::Aged => !self.is_aged(data),
+            _ => data.pending.lock().is_clean(),
+        };
+        if !done {
+            self.write_out_locked(inode, data, &mut writer, what).await;
         }
     }
 
@@ -98,6 +108,7 @@ impl Vfs {
         inode: &Inode,
         data: &FileData,
         writer: &mut Option<FileWriter>,
+        what: Commit,
     ) {
         if inode.abandoned() {
             let freed = data.pending.lock().abandon();
@@ -106,13 +117,13 @@ impl Vfs {
             self.inodes.drop_unused(inode.id);
             return;
         }
-        let mut outcome = self.send_and_commit(inode, data, writer).await;
+        let mut outcome = self.send_and_commit(inode, data, writer, what).await;
         if let Err(error) = &outcome
             && (error.is(Errno::EIO) || error.is(Errno::ESTALE))
         {
             // A writer dies with its session; a new one may do what the old could not.
             tracing::warn!(inode = inode.id, %error, "a flush failed and is tried again");
-            outcome = self.send_and_commit(inode, data, writer).await;
+            outcome = self.send_and_commit(inode, data, writer, what).await;
         }
         if let Err(error) = outcome {
             tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
@@ -120,7 +131,7 @@ impl Vfs {
             inode.failed(error);
             self.unshown(inode).await;
         }
-        let freed = data.pending.lock().landed();
+        let freed = data.pending.lock().landed(self.now());
         self.budget.give(freed);
         self.dirty
             .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());
@@ -132,14 +143,16 @@ impl Vfs {
         }
     }
 
-    /// Hands everything to the writer and commits what it made durable.
+    /// Hands the writer what it has not got and commits what it made durable.
     async fn send_and_commit(
         &self,
         inode: &Inode,
         data: &FileData,
         writer: &mut Option<FileWriter>,
+        what: Commit,
     ) -> Result<()> {
-        let (pieces, replaced) = data.pending.lock().take_all();
+        let placed = writer.as_ref().map_or(0, FileWriter::placed);
+        let (pieces, replaced) = data.pending.lock().take(what, placed);
         self.budget.give(replaced);
         let committed = match self.send(inode, writer, pieces).await {
             Ok(extents) => self.commit_extents(inode, data, extents).await,
@@ -263,7 +276,8 @@ impl Vfs {
         let data = inode.data();
         loop {
             let mut writer = data.writer.lock().await;
-            let (pieces, replaced) = data.pending.lock().take_runs();
+            let placed = writer.as_ref().map_or(0, FileWriter::placed);
+            let (pieces, replaced) = data.pending.lock().take_runs(placed);
             self.budget.give(replaced);
             if pieces.is_empty() {
                 return;
@@ -295,39 +309,36 @@ impl Vfs {
         }
         // What is in flight stays in memory until it is committed.
         if failed || data.pending.lock().in_flight_bytes() >= self.budget.limit() / 2 {
-            self.write_out_locked(inode, data, slot).await;
+            self.write_out_locked(inode, data, slot, Commit::Sent).await;
         }
     }
 
-    /// Flushes files with uncommitted data that `wanted` picks.
-    pub(crate) async fn flush_dirty(&self, wanted: impl Fn(&Inode) -> bool) {
+    /// Flushes of files with uncommitted data that `wanted` picks what is to be committed.
+    pub(crate) async fn flush_dirty(&self, what: Commit, wanted: impl Fn(&Inode) -> bool) {
         let files = self.dirty.iter().map(|entry| entry.value().clone());
         let (small, large): (Vec<_>, Vec<_>) = files
             .filter(|inode| wanted(inode))
             .partition(|inode| inode.data().pending.lock().is_left());
         tokio::join!(
-            self.write_out_all(&small, FLUSHING_SMALL),
-            self.write_out_all(&large, FLUSHING)
+            self.write_out_all(&small, what, FLUSHING_SMALL),
+            self.write_out_all(&large, what, FLUSHING)
         );
     }
 
-    async fn write_out_all(&self, files: &[Arc<Inode>], at_a_time: usize) {
+    async fn write_out_all(&self, files: &[Arc<Inode>], what: Commit, at_a_time: usize) {
         stream::iter(files)
-            .for_each_concurrent(at_a_time, |inode| self.write_out(inode))
+            .for_each_concurrent(at_a_time, |inode| self.write_out_part(inode, what))
             .await;
     }
 
     async fn flush_aged(&self) {
-        let now = self.now();
-        let aged = |inode: &Inode| {
-            inode
-                .data()
-                .pending
-                .lock()
-                .since()
-                .is_some_and(|since| now.saturating_sub(since) >= AGE)
-        };
-        self.flush_dirty(aged).await;
+        let aged = |inode: &Inode| self.is_aged(inode.data());
+        self.flush_dirty(Commit::Aged, aged).await;
+    }
+
+    fn is_aged(&self, data: &FileData) -> bool {
+        let since = data.pending.lock().since();
+        since.is_some_and(|since| self.now().saturating_sub(since) >= AGE)
     }
 }
 
@@ -339,7 +350,7 @@ pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
                 vfs.flush_aged().await;
                 metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
             }
-            () = vfs.pressure.notified() => vfs.flush_dirty(|_| true).await,
+            () = vfs.pressure.notified() => vfs.flush_dirty(Commit::Pages, |_| true).await,
             _ = stop.changed() => return,
         }
     }

@@ -38,6 +38,8 @@ pub trait KernelCache: Send + Sync {
     fn forget_inode(&self, ino: u64);
     /// These bytes of a file's content.
     fn forget_bytes(&self, ino: u64, bytes: Range<u64>);
+    /// This is the content of a file, of which nobody has a page: does not wait.
+    fn keep_bytes(&self, ino: u64, content: &[u8]);
 }
 
 /// Counts a change of a directory's names by this mount for as long as it lives: meanwhile the kernel

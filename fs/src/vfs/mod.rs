@@ -19,6 +19,7 @@ mod leases;
 pub mod lookup;
 pub(crate) mod objects;
 pub mod open;
+mod pages;
 mod passing;
 mod past;
 mod read;
@@ -44,6 +45,7 @@ use tokio::sync::{Notify, RwLock, mpsc, watch};
 
 use crate::attr::Known;
 use crate::backlog::Backlog;
+use crate::data::Commit;
 use crate::errno::Result;
 use crate::handle::HandleTable;
 use crate::inode::{Inode, InodeTable, ROOT, ROOT_DIR};
@@ -169,7 +171,7 @@ impl Vfs {
 
     /// Commits everything that was made and written.
     pub async fn sync(self: &Arc<Self>) {
-        self.flush_dirty(|_| true).await;
+        self.flush_dirty(Commit::All, |_| true).await;
         if let Err(error) = self.backlog.settle().await {
             tracing::error!(%error, "changes could not be sent");
         }

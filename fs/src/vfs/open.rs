@@ -85,21 +85,25 @@ impl Vfs {
             true => Reads::Here,
             false => self.pass(&inode, kernel).await?,
         };
-        Ok(self.add_handle(&inode, write, reads))
+        let opened = self.add_handle(&inode, flags, reads);
+        self.await_pages(&inode).await;
+        Ok(opened)
     }
 
     /// Opens a file that `session` has just made.
     pub(crate) fn opened_new(&self, session: &Session, inode: &Arc<Inode>, flags: i32) -> Opened {
         session.track_open(inode.id);
-        self.add_handle(inode, is_writable(flags), Reads::Here)
+        self.add_handle(inode, flags, Reads::Here)
     }
 
-    fn add_handle(&self, inode: &Arc<Inode>, writable: bool, reads: Reads) -> Opened {
-        inode.add_handle();
+    fn add_handle(&self, inode: &Arc<Inode>, flags: i32, reads: Reads) -> Opened {
+        let direct = is_direct(flags);
+        inode.add_handle(direct);
         let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
         let handle = FileHandle {
             inode: inode.clone(),
-            writable,
+            writable: is_writable(flags),
+            direct,
             passed: matches!(reads, Reads::ByKernel(_)),
             behind: matches!(reads, Reads::HereOnce).then(Behind::default),
             closing: AtomicBool::new(false),
@@ -108,7 +112,7 @@ impl Vfs {
         Opened {
             handle: self.handles.add_file(handle),
             keep_cache,
-            direct: false,
+            direct,
             lent: match reads {
                 Reads::ByKernel(lent) => Some(lent),
                 _ => None,
@@ -132,8 +136,11 @@ impl Vfs {
         if file.closing.load(Ordering::Relaxed) {
             file.inode.end_closing();
         }
-        if file.inode.drop_handle() > 0 {
+        if file.inode.drop_handle(file.direct) > 0 {
             return Ok(());
+        }
+        if let Some(data) = file.inode.data_if_any() {
+            data.pending.lock().closed();
         }
         // What a mapping wrote after the last close.
         if !self.leave_to_background(&file.inode) {
@@ -195,6 +202,13 @@ async fn close_data(inode: &Inode) {
 
 fn is_writable(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// Whether the bytes of what is opened so go past the kernel's pages: into those, they are copied once more, in
+/// small pieces, while the program waits. Who waits for the disk at each write does not notice, and his fsyncs are the
+/// kernel's.
+fn is_direct(flags: i32) -> bool {
+    flags & libc::O_ACCMODE == libc::O_WRONLY && flags & (libc::O_SYNC | libc::O_DSYNC) == 0
 }
 
 /// Tells the OM, in batches, of files that nobody has open any more, until `stop`.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use nix::errno::Errno;
 
+use crate::data::Commit;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::names::Belief;
@@ -114,7 +115,7 @@ impl Vfs {
                 let left = |inode: &Inode| {
                     inode.may_be_at(&place, name) && inode.data().pending.lock().is_left()
                 };
-                self.flush_dirty(left).await;
+                self.flush_dirty(Commit::All, left).await;
             }
             Belief::Nothing => {}
         }

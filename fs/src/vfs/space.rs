@@ -66,6 +66,7 @@ impl Vfs {
         };
         self.commit(&file.inode, change).await?;
         self.follow(&file.inode).await;
+        self.await_pages(&file.inode).await;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::attr::Known;
 use crate::backlog::{Entry, Part};
+use crate::data::Commit;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::names::Belief;
@@ -207,7 +208,7 @@ impl Vfs {
         let left = |inode: &Inode| {
             buckets.contains(&inode.parent().bucket_id) && inode.data().pending.lock().is_left()
         };
-        self.flush_dirty(left).await;
+        self.flush_dirty(Commit::All, left).await;
         if let Err(error) = self.backlog.settle().await {
             tracing::error!(%error, "buckets are given back, but not all changes could be sent");
         }

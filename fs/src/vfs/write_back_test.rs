@@ -19,10 +19,10 @@ fn inode() -> Arc<Inode> {
 #[test]
 fn content_shows_the_time_that_a_program_set_while_it_was_on_its_way() {
     let inode = inode();
-    let piece = (0, Bytes::from_static(b"content"));
+    let piece = (0, b"content".as_slice());
     let pending = &inode.data().pending;
     pending.lock().write(piece, 7, Duration::ZERO);
-    pending.lock().take_all();
+    pending.lock().take(Commit::All, 0);
     let commit = CommitRequest {
         mtime_ns: 7,
         ..Default::default()

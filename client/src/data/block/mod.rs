@@ -113,6 +113,11 @@ impl OpenBlock {
         &self.place
     }
 
+    /// Bytes that were sent to it.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Whether nothing was ever sent to it.
     pub(super) fn is_untouched(&self) -> bool {
         self.length == 0
