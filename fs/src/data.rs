@@ -203,12 +203,11 @@ impl Pending {
     /// that asks has to end. Their first byte will be at `placed` of a block. Returns also how many bytes in flight they
     /// replace.
     pub(crate) fn take_runs(&mut self, placed: u64) -> (Vec<Piece>, usize) {
-        let pieces = self
-            .dirty
-            .take(placed, |run| match run.length < LONG_PIECE {
-                true => run.whole(run_from(run.start)),
-                false => run.whole(LONG_PIECE),
-            });
+        let pieces = self.dirty.take(placed, |run| match run_from(run.start) {
+            worth if run.length < worth => 0,
+            _ if run.length >= LONG_PIECE => run.whole(LONG_PIECE),
+            worth => run.whole(worth),
+        });
         self.pumping = !pieces.is_empty();
         let replaced = self.fly(&pieces);
         (pieces, replaced)
@@ -218,6 +217,11 @@ impl Pending {
     /// when the writer failed before, the first byte for `placed` of a block. Returns also how many bytes in flight they
     /// replace.
     pub(crate) fn take(&mut self, what: Commit, placed: u64) -> (Vec<Piece>, usize) {
+        let what = match what {
+            // What a close has left is nothing that goes on.
+            Commit::Pages | Commit::Aged if self.left => Commit::All,
+            what => what,
+        };
         let pieces = match what {
             Commit::All => self.dirty.take_all(),
             Commit::Pages => self.take_pages(placed),
@@ -254,15 +258,20 @@ impl Pending {
         self.broken = true;
     }
 
-    /// Everything in flight is committed, or lost, at monotonic time `now`. Returns the bytes that are no longer held.
-    pub(crate) fn landed(&mut self, now: Duration) -> usize {
+    /// Everything in flight is committed, or lost, of what was taken as `what`, at monotonic time `now`. Returns the
+    /// bytes that are no longer held.
+    pub(crate) fn landed(&mut self, what: Commit, now: Duration) -> usize {
         self.broken = false;
         self.left = false;
         let freed = self.in_flight.bytes();
         self.in_flight = DirtyMap::default();
-        if freed > 0 || self.dirty.is_empty() {
-            self.since = (!self.dirty.is_empty()).then_some(now);
-        }
+        // What the writer had may be younger than what it had not.
+        let younger = freed > 0 && what != Commit::Sent;
+        self.since = match self.dirty.is_empty() {
+            true => None,
+            false if younger => Some(now),
+            false => self.since,
+        };
         freed
     }
 
@@ -270,7 +279,7 @@ impl Pending {
     /// longer held.
     pub(crate) fn abandon(&mut self) -> usize {
         let dirty: usize = self.take(Commit::All, 0).1;
-        dirty + self.landed(Duration::ZERO)
+        dirty + self.landed(Commit::All, Duration::ZERO)
     }
 }
 
@@ -309,7 +318,7 @@ mod tests {
         assert!(!write(&mut pending, 2, "bbbb").first);
         assert_eq!(seen(&pending, 8), "aabbbb..");
         assert_eq!((pending.end(), pending.bytes()), (6, 8));
-        assert_eq!(pending.landed(Duration::ZERO), 4);
+        assert_eq!(pending.landed(Commit::All, Duration::ZERO), 4);
         assert_eq!(seen(&pending, 8), "..bbbb..");
         assert!(!pending.is_clean());
     }
@@ -325,7 +334,7 @@ mod tests {
         assert_eq!(replaced, 2);
         let bytes: Vec<u8> = pieces.iter().flat_map(|(_, data)| data.to_vec()).collect();
         assert_eq!(bytes, b"aabb");
-        assert_eq!(pending.landed(Duration::ZERO), 4);
+        assert_eq!(pending.landed(Commit::All, Duration::ZERO), 4);
         write(&mut pending, 0, "c");
         assert_eq!(pending.take(Commit::All, 0).0.len(), 1);
     }
@@ -365,17 +374,49 @@ mod tests {
             pieces.iter().map(|(_, data)| data.len()).sum::<usize>(),
             RUN
         );
-        assert_eq!(pending.landed(Duration::from_secs(3)), RUN);
+        assert_eq!(pending.landed(Commit::All, Duration::from_secs(3)), RUN);
         assert_eq!(pending.since(), Some(Duration::from_secs(3)));
         // However little there is more of it.
         pending.write((RUN as u64 + 107, &data[..PAGE]), 7, Duration::ZERO);
         pending.take(Commit::Pages, 0);
-        assert_eq!(pending.landed(Duration::ZERO), PAGE);
+        assert_eq!(pending.landed(Commit::All, Duration::ZERO), PAGE);
         assert_eq!(pending.take(Commit::Pages, 0).0.len(), 0);
-        assert_eq!(pending.landed(Duration::from_secs(5)), 0);
+        assert_eq!(pending.landed(Commit::All, Duration::from_secs(5)), 0);
         assert_eq!(pending.since(), Some(Duration::ZERO), "it waits on");
         pending.take(Commit::Aged, 0);
-        assert_eq!(pending.landed(Duration::ZERO), 100);
+        assert_eq!(pending.landed(Commit::All, Duration::ZERO), 100);
+        assert!(pending.is_clean());
+    }
+
+    #[test]
+    fn what_a_close_has_left_is_committed_as_a_whole() {
+        for what in [Commit::Pages, Commit::Aged] {
+            let mut pending = Pending::default();
+            pending.write((0, &[1; 5000]), 7, Duration::ZERO);
+            pending.take(Commit::All, 0);
+            pending.landed(Commit::All, Duration::ZERO);
+            pending.write((5000, &[1; 5000]), 7, Duration::ZERO);
+            assert!(pending.leave(1 << 14));
+            pending.take(what, 0);
+            pending.landed(what, Duration::ZERO);
+            assert!(pending.is_clean() && !pending.is_left(), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_a_stream_grows_old() {
+        let mut pending = Pending::default();
+        write(&mut pending, 1 << 30, "beside");
+        let data = vec![1; RUN];
+        pending.write((0, &data), 7, Duration::from_secs(2));
+        pending.take_runs(0);
+        // However few bytes lack to a whole piece of the block.
+        assert!(pending.take_runs(LONG_PIECE as u64 - 3).0.is_empty());
+        pending.take(Commit::Sent, 0);
+        assert_eq!(pending.landed(Commit::Sent, Duration::from_secs(3)), RUN);
+        assert_eq!(pending.since(), Some(Duration::from_secs(1)));
+        pending.take(Commit::Aged, 0);
+        pending.landed(Commit::Aged, Duration::from_secs(4));
         assert!(pending.is_clean());
     }
 
@@ -392,7 +433,7 @@ mod tests {
         pending.closed();
         pending.take(Commit::All, 0);
         assert_eq!(pending.keep(8), None, "it is on its way");
-        pending.landed(Duration::ZERO);
+        pending.landed(Commit::All, Duration::ZERO);
         assert_eq!(pending.keep(0), None, "there is nothing");
     }
 
@@ -409,7 +450,7 @@ mod tests {
             Some(Duration::from_secs(1)),
             "it is not committed"
         );
-        pending.landed(Duration::ZERO);
+        pending.landed(Commit::All, Duration::ZERO);
         assert_eq!((pending.since(), pending.times()), (None, None));
     }
 }

@@ -90,9 +90,10 @@ struct Node {
     row: wire::InodeRow,
     /// Lookups that the kernel has not forgotten.
     lookups: Lookups,
-    /// Handles that programs have, and those of them that go past the kernel's pages.
+    /// Handles that programs have, and whether the kernel brings in pages through one, or through one that was closed
+    /// since the first.
     handles: u32,
-    direct: u32,
+    paged: bool,
     /// What the kernel reads by itself, and handles through which it does.
     lent: Option<Arc<Lent>>,
     passed: u32,
@@ -155,7 +156,7 @@ impl Inode {
             row,
             lookups: Lookups::default(),
             handles: 0,
-            direct: 0,
+            paged: false,
             lent: None,
             passed: 0,
             closing: 0,

@@ -21,6 +21,15 @@ fn write_only(path: &Path) -> File {
     OpenOptions::new().write(true).open(path).unwrap()
 }
 
+/// Says that it is over, however it ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_write_is_read_at_once_though_others_bring_in_pages_all_the_time() {
     const PAGES: u64 = 8;
@@ -33,14 +42,17 @@ fn a_write_is_read_at_once_though_others_bring_in_pages_all_the_time() {
         AtomicBool::new(false),
     );
     std::thread::scope(|scope| {
+        let _over = Over(&done);
         for _ in 0..2 {
             scope.spawn(|| {
-                let (other, mut page) = (File::open(&path).unwrap(), [0; PAGE]);
-                for n in (0..PAGES).cycle() {
+                let mut page = [0; PAGE];
+                for n in (0..PAGES)
+                    .cycle()
+                    .take_while(|_| !done.load(Ordering::Relaxed))
+                {
+                    // It may be closed again when the write is taken.
+                    let other = File::open(&path).unwrap();
                     other.read_exact_at(&mut page, n * PAGE as u64).unwrap();
-                    if done.load(Ordering::Relaxed) {
-                        return;
-                    }
                 }
             });
         }
@@ -49,12 +61,8 @@ fn a_write_is_read_at_once_though_others_bring_in_pages_all_the_time() {
             writer.write_all_at(&[round as u8; PAGE], at).unwrap();
             reader.read_exact_at(&mut page, at).unwrap();
             let stale = page.iter().position(|byte| *byte != round as u8);
-            if stale.is_some() {
-                done.store(true, Ordering::Relaxed);
-            }
             assert_eq!(stale, None, "write {round}");
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -63,8 +71,8 @@ fn a_mapping_shows_what_is_written_past_it() {
     let bucket = Bucket::new("mapped");
     fs::write(bucket.at("f"), [0; 3 * PAGE]).unwrap();
     let script = "import mmap, os, sys\n\
-        shown = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, prot=mmap.PROT_READ)\n\
         file = os.open(sys.argv[1], os.O_WRONLY)\n\
+        shown = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, prot=mmap.PROT_READ)\n\
         for n in range(1000):\n\
         \x20   at, text = n * 7 % 12000, b'%04d' % n\n\
         \x20   before = shown[at:at + 4]\n\

@@ -26,19 +26,19 @@ impl Inode {
         self.node.lock().unborn
     }
 
-    /// One more handle, of which the namespace knows; `direct` if it goes past the kernel's pages.
+    /// One more handle, of which the namespace knows; through one that is not `direct`, the kernel brings in pages.
     pub(crate) fn add_handle(&self, direct: bool) {
         let mut node = self.node.lock();
         node.handles += 1;
-        node.direct += u32::from(direct);
+        node.paged |= !direct;
         node.held = true;
     }
 
     /// One handle less. Returns how many are left.
-    pub(crate) fn drop_handle(&self, direct: bool) -> u32 {
+    pub(crate) fn drop_handle(&self) -> u32 {
         let mut node = self.node.lock();
         node.handles = node.handles.saturating_sub(1);
-        node.direct = node.direct.saturating_sub(u32::from(direct));
+        node.paged &= node.handles > 0;
         node.handles
     }
 
@@ -47,10 +47,9 @@ impl Inode {
         self.node.lock().handles == 1
     }
 
-    /// Whether a program has the file open in a way in which the kernel brings in pages.
-    pub(crate) fn is_open_with_pages(&self) -> bool {
-        let node = self.node.lock();
-        node.handles > node.direct
+    /// Whether the kernel may have brought in pages since the file was opened.
+    pub(crate) fn is_paged(&self) -> bool {
+        self.node.lock().paged
     }
 
     /// Whether a program has the file open.

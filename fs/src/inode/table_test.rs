@@ -93,9 +93,9 @@ fn an_inode_lives_as_long_as_the_kernel_or_a_handle_knows_it() {
     known.add_handle(false);
     table.forget(7, 1);
     assert!(table.peek(7).is_some());
-    assert_eq!(known.drop_handle(false), 1);
+    assert_eq!(known.drop_handle(), 1);
     assert!(!known.to_release());
-    assert_eq!(known.drop_handle(false), 0);
+    assert_eq!(known.drop_handle(), 0);
     table.drop_unused(7);
     assert!(known.to_release() && table.peek(7).is_some());
     known.released();
@@ -110,13 +110,13 @@ fn what_is_sent_again_takes_back_no_open() {
     known.begin();
     known.add_handle(false);
     assert!(known.born(), "open while it is sent");
-    known.drop_handle(false);
+    known.drop_handle();
     assert!(known.born() && known.to_release());
 
     let closed = remember(&table, inode("b", 8, 1), table.asked());
     closed.begin();
     closed.add_handle(false);
-    closed.drop_handle(false);
+    closed.drop_handle();
     assert!(!closed.born() && !closed.to_release());
 }
 

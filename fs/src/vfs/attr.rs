@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 
 use crate::attr::Known;
@@ -117,6 +118,18 @@ impl Vfs {
         }
         self.apply(who, inode, request).await
     }
+
+    /// Takes capabilities alone, as every write does.
+    pub(crate) async fn kill_capabilities(&self, who: &Who, inode: &Inode) -> Result<()> {
+        if !has_capabilities(inode) {
+            return Ok(());
+        }
+        let request = SetAttrRequest {
+            remove_xattrs: vec![Bytes::from_static(CAPABILITY)],
+            ..Default::default()
+        };
+        self.apply(who, inode, request).await
+    }
 }
 
 fn request(inode: &Inode, who: &Who, changes: &Changes) -> Result<SetAttrRequest> {
@@ -155,6 +168,11 @@ pub(crate) fn has_privileges(inode: &Inode) -> bool {
     inode.with_row(|row| drop_privileges(&mut SetAttrRequest::default(), row))
 }
 
+/// Whether any write takes capabilities from the file.
+pub(crate) fn has_capabilities(inode: &Inode) -> bool {
+    inode.with_row(|row| row.xattrs.iter().any(|x| x.name == CAPABILITY))
+}
+
 /// Adds to a request what takes the privileges from a file. Returns whether it has any.
 fn drop_privileges(request: &mut SetAttrRequest, row: &InodeRow) -> bool {
     if row.kind() != InodeKind::File {
@@ -177,8 +195,6 @@ fn drop_privileges(request: &mut SetAttrRequest, row: &InodeRow) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::wire::XAttr;
 

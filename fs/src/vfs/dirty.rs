@@ -47,8 +47,8 @@ impl Run {
 pub struct DirtyMap {
     pieces: BTreeMap<u64, Bytes>,
     bytes: usize,
-    /// Where ended what was taken last.
-    stream: Option<u64>,
+    /// Where ended what was taken last, and how long that run was.
+    stream: Option<(u64, usize)>,
 }
 
 impl DirtyMap {
@@ -76,7 +76,7 @@ impl DirtyMap {
         let joined = self.join(offset, data);
         let (at, rest) = (offset + joined as u64, &data[joined..]);
         if !rest.is_empty() {
-            let long = rest.len() >= LONG || self.is_stream(at);
+            let long = rest.len() >= LONG || self.is_stream(at, rest.len());
             let room = if long { LONG_PIECE } else { 0 };
             self.pieces.insert(at, copy_of(rest, room));
         }
@@ -93,10 +93,12 @@ impl DirtyMap {
         replaced
     }
 
-    /// Whether what begins here goes on with a long run, held or taken.
-    fn is_stream(&self, offset: u64) -> bool {
+    /// Whether a write goes on with a long run, held or taken, and is the last of it.
+    fn is_stream(&self, offset: u64, length: usize) -> bool {
         let held = |before: u64| self.run_at(before, LONG) >= LONG;
-        self.stream == Some(offset) || offset.checked_sub(1).is_some_and(held)
+        let taken = |(end, length)| end == offset && length >= LONG;
+        let last = !self.pieces.contains_key(&(offset + length as u64));
+        last && (self.stream.is_some_and(taken) || offset.checked_sub(1).is_some_and(held))
     }
 
     /// Copies as much of a write as there is room for behind the piece that it continues. Returns how much.
@@ -198,12 +200,12 @@ impl DirtyMap {
         let whole = Run {
             start: *start,
             length: run.iter().map(|(_, data)| data.len()).sum(),
-            goes_on: self.stream == Some(*start),
+            goes_on: self.stream.is_some_and(|(end, _)| end == *start),
             placed,
         };
         let end = whole.start + part(whole).min(whole.length) as u64;
         if end > whole.start {
-            self.stream = Some(end);
+            self.stream = Some((end, whole.length));
         }
         for (start, mut data) in run.drain(..) {
             if start >= end {
@@ -213,7 +215,8 @@ impl DirtyMap {
             if end_of(start, &data) > end {
                 let rest = data.split_off(at(end - start));
                 // Of its own, so that what continues it can be copied behind it.
-                self.pieces.insert(end, copy_of(&rest, LONG_PIECE));
+                let room = if whole.length >= LONG { LONG_PIECE } else { 0 };
+                self.pieces.insert(end, copy_of(&rest, room));
             }
             taken.push((start, data));
         }

@@ -131,7 +131,7 @@ impl Vfs {
             inode.failed(error);
             self.unshown(inode).await;
         }
-        let freed = data.pending.lock().landed(self.now());
+        let freed = data.pending.lock().landed(what, self.now());
         self.budget.give(freed);
         self.dirty
             .remove_if(&inode.id, |_, inode| inode.data().pending.lock().is_clean());
@@ -154,6 +154,9 @@ impl Vfs {
         let placed = writer.as_ref().map_or(0, FileWriter::placed);
         let (pieces, replaced) = data.pending.lock().take(what, placed);
         self.budget.give(replaced);
+        if pieces.is_empty() && data.pending.lock().in_flight_bytes() == 0 {
+            return Ok(());
+        }
         let committed = match self.send(inode, writer, pieces).await {
             Ok(extents) => self.commit_extents(inode, data, extents).await,
             Err(error) => Err(error),
@@ -313,7 +316,7 @@ impl Vfs {
         }
     }
 
-    /// Flushes of files with uncommitted data that `wanted` picks what is to be committed.
+    /// Commits `what` is to be committed of the files that `wanted` picks.
     pub(crate) async fn flush_dirty(&self, what: Commit, wanted: impl Fn(&Inode) -> bool) {
         let files = self.dirty.iter().map(|entry| entry.value().clone());
         let (small, large): (Vec<_>, Vec<_>) = files
@@ -344,14 +347,19 @@ impl Vfs {
 
 /// Flushes in the background, by age and when writers wait for memory, until `stop`.
 pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
+    let mut due = vfs.now() + TICK;
     loop {
+        let wait = due.saturating_sub(vfs.now());
         tokio::select! {
-            () = vfs.clock.sleep(TICK) => {
+            biased;
+            _ = stop.changed() => return,
+            // However many writers wait for memory.
+            () = vfs.clock.sleep(wait) => {
+                due = vfs.now() + TICK;
                 vfs.flush_aged().await;
                 metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
             }
             () = vfs.pressure.notified() => vfs.flush_dirty(Commit::Pages, |_| true).await,
-            _ = stop.changed() => return,
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! What it promises: names and attributes are the namespace's at the time of the call, asked for or
 //! believed by a lease; a write is seen by every later read through this mount, is committed by `fsync`
-//! and by `flush` (close), and after about a second in any case; a failure to commit is told once to each
+//! and by `flush` (close), and after a second or two in any case; a failure to commit is told once to each
 //! handle of the file. In a bucket that is this mount's alone for the time being, what is made and
 //! closed may wait in memory for about a second, or until somebody else looks ([`crate::backlog`]).
 //! Permission bits are checked by the kernel (`default_permissions`), not here.

@@ -97,7 +97,7 @@ impl Vfs {
     }
 
     fn add_handle(&self, inode: &Arc<Inode>, flags: i32, reads: Reads) -> Opened {
-        let direct = is_direct(flags);
+        let direct = is_direct(flags) && !inode.is_paged();
         inode.add_handle(direct);
         let keep_cache = inode.cache(inode.with_row(|row| row.data_version));
         let handle = FileHandle {
@@ -136,11 +136,14 @@ impl Vfs {
         if file.closing.load(Ordering::Relaxed) {
             file.inode.end_closing();
         }
-        if file.inode.drop_handle(file.direct) > 0 {
+        if file.inode.drop_handle() > 0 {
             return Ok(());
         }
         if let Some(data) = file.inode.data_if_any() {
-            data.pending.lock().closed();
+            let mut pending = data.pending.lock();
+            if !file.inode.is_open() {
+                pending.closed();
+            }
         }
         // What a mapping wrote after the last close.
         if !self.leave_to_background(&file.inode) {
@@ -204,9 +207,9 @@ fn is_writable(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY
 }
 
-/// Whether the bytes of what is opened so go past the kernel's pages: into those, they are copied once more, in
-/// small pieces, while the program waits. Who waits for the disk at each write does not notice, and his fsyncs are the
-/// kernel's.
+/// Whether the bytes of what is opened so go past the kernel's pages, unless somebody has it open otherwise: into
+/// those, they are copied once more, in small pieces, while the program waits. Who waits for the disk at each write does
+/// not notice, and his fsyncs are the kernel's.
 fn is_direct(flags: i32) -> bool {
     flags & libc::O_ACCMODE == libc::O_WRONLY && flags & (libc::O_SYNC | libc::O_DSYNC) == 0
 }

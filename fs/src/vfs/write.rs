@@ -14,7 +14,7 @@ use crate::errno::Result;
 use crate::handle::FileHandle;
 use crate::inode::Inode;
 use crate::objects;
-use crate::vfs::attr::has_privileges;
+use crate::vfs::attr::{has_capabilities, has_privileges};
 use crate::vfs::{Vfs, Who};
 
 /// From this many bytes on, the program is told before the bytes are copied.
@@ -60,7 +60,7 @@ impl Vfs {
         let file = self.writable(write)?;
         if (write.kill_privileges && has_privileges(&file.inode))
             || file.inode.lent().is_some()
-            || (write.durable && file.direct)
+            || (file.direct && (write.durable || has_capabilities(&file.inode)))
         {
             return Ok(None);
         }
@@ -77,7 +77,7 @@ impl Vfs {
         let owed = Owed {
             memory,
             // Whoever opens the file after this look reads what is put there now.
-            pages: file.direct && (pending.is_kept() || file.inode.is_open_with_pages()),
+            pages: file.direct && (pending.is_kept() || file.inode.is_paged()),
         };
         let (wall_ns, now) = (self.clock.wall_ns(), self.now());
         // The first bytes of a file also make it known as one that has any.
@@ -111,6 +111,9 @@ impl Vfs {
         let inode = &file.inode;
         if write.kill_privileges {
             self.kill_privileges(who, inode).await?;
+        } else if file.direct {
+            // On the way through its pages, the kernel sees to that.
+            self.kill_capabilities(who, inode).await?;
         }
         let memory = !self.budget.take(write.length);
         match inode.lent() {
@@ -125,7 +128,7 @@ impl Vfs {
             }
         }
         let kept = || inode.data().pending.lock().is_kept();
-        let pages = file.direct && (kept() || inode.is_open_with_pages());
+        let pages = file.direct && (kept() || inode.is_paged());
         let owed = Owed { memory, pages };
         self.settle(&file, write.offset, write.length as u64, owed)
             .await;
