@@ -39,24 +39,27 @@ pub(crate) fn fdatasync_rate(dir: &Path, time: Duration) -> Result<f64> {
     rate().map_err(io_error("measure fdatasync with", &path))
 }
 
+/// A field of /proc/meminfo, KiB.
+pub(crate) fn memory_field(name: &str) -> Result<u64> {
+    let text = field("/proc/meminfo", name)?;
+    let number = text
+        .split_whitespace()
+        .next()
+        .and_then(|kib| kib.parse().ok());
+    let unknown = || std::io::Error::other(format!("no number in {name}"));
+    number.ok_or_else(|| io_error("read memory from", Path::new("/proc/meminfo"))(unknown()))
+}
+
 /// The header of all tables.
 pub(crate) fn header(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<String> {
     let rate = fdatasync_rate(dir, SYNC_TIME)?;
     let kernel = uname().map_err(|e| io_error("ask for the kernel of", dir)(e.into()))?;
     let (filesystem, device) = filesystem_of(dir)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = field("/proc/meminfo", "MemTotal")?;
-    let gib = memory
-        .split_whitespace()
-        .next()
-        .and_then(|kib| kib.parse::<f64>().ok())
-        .map_or_else(
-            || "unknown".to_owned(),
-            |kib| format!("{:.1} GiB", kib / f64::from(1 << 20)),
-        );
+    let gib = memory_field("MemTotal")? as f64 / f64::from(1 << 20);
     Ok([
         format!(
-            "machine      {}, {cores} cores, {gib} of memory, Linux {}",
+            "machine      {}, {cores} cores, {gib:.1} GiB of memory, Linux {}",
             field("/proc/cpuinfo", "model name")?,
             kernel.release().display()
         ),

@@ -13,6 +13,7 @@ use ozone_tests::{Cluster, ClusterOptions};
 
 use crate::args::RunArgs;
 use crate::error::{BenchError, Result, io_error};
+use crate::machine::memory_field;
 
 /// Lets go of clean pages, names and inodes.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -91,21 +92,26 @@ impl Places {
     /// memory goes with its processes, what the kernel holds is dropped.
     pub(crate) fn cool(&mut self, kind: Kind, file: &Path) -> Result<()> {
         self.settle()?;
-        if kind != Kind::Mount {
-            return drop_caches(&[file]);
+        match kind {
+            Kind::Mount => {
+                self.cluster.stop();
+                self.cluster.restart();
+                // After the start, which reads from the disk too.
+                drop_caches(&[self.cluster.dir()])?;
+            }
+            Kind::Raw | Kind::Floor => drop_caches(&[file])?,
         }
-        self.cluster.stop();
-        drop_caches(&[self.cluster.dir()])?;
-        self.cluster.restart();
-        Ok(())
+        touch_memory(file)
     }
 }
 
 /// How caches are dropped on this machine.
 pub(crate) fn cold_means() -> &'static str {
     match nix::unistd::Uid::effective().is_root() {
-        true => "the mount's cluster restarted, the kernel's caches dropped",
-        false => "the mount's cluster restarted, pages of its files given up (not root)",
+        true => "the mount's cluster restarted, the kernel's caches dropped, memory used once",
+        false => {
+            "the mount's cluster restarted, pages of its files given up (not root), memory used once"
+        }
     }
 }
 
@@ -116,6 +122,16 @@ fn drop_caches(paths: &[&Path]) -> Result<()> {
         return fs::write(path, "3").map_err(io_error("write", path));
     }
     paths.iter().try_for_each(|path| give_up_pages(path))
+}
+
+/// Uses as much memory as reading `file` may take. The host of a virtual machine gives and takes memory when it is
+/// used and when it has not been for some seconds: what was measured was who had waited for longer.
+fn touch_memory(file: &Path) -> Result<()> {
+    let length = fs::metadata(file).map_err(io_error("look at", file))?.len();
+    let free = memory_field("MemAvailable")? << 10;
+    let bytes = usize::try_from((3 * length).min(free / 2)).unwrap_or(usize::MAX);
+    std::hint::black_box(vec![1_u8; bytes]);
+    Ok(())
 }
 
 fn give_up_pages(path: &Path) -> Result<()> {
