@@ -262,9 +262,10 @@ impl Pending {
     /// bytes that are no longer held.
     pub(crate) fn landed(&mut self, what: Commit, now: Duration) -> usize {
         self.broken = false;
-        self.left = false;
         let freed = self.in_flight.bytes();
         self.in_flight = DirtyMap::default();
+        // A close may have left what was not taken.
+        self.left &= freed == 0 && !self.dirty.is_empty();
         // What the writer had may be younger than what it had not.
         let younger = freed > 0 && what != Commit::Sent;
         self.since = match self.dirty.is_empty() {
@@ -401,6 +402,19 @@ mod tests {
             pending.landed(what, Duration::ZERO);
             assert!(pending.is_clean() && !pending.is_left(), "{what:?}");
         }
+    }
+
+    #[test]
+    fn what_a_close_leaves_while_nothing_is_committed_stays_left() {
+        let mut pending = Pending::default();
+        pending.write((0, &[1; 5000]), 7, Duration::ZERO);
+        pending.take(Commit::All, 0);
+        pending.landed(Commit::All, Duration::ZERO);
+        pending.write((5000, &[1; 10]), 7, Duration::ZERO);
+        assert!(pending.take(Commit::Pages, 5000).0.is_empty());
+        assert!(pending.leave(1 << 14));
+        pending.landed(Commit::Pages, Duration::ZERO);
+        assert!(pending.is_left());
     }
 
     #[test]

@@ -92,25 +92,35 @@ struct Twins {
     paths: [PathBuf; 2],
     writers: [File; 2],
     readers: [File; 2],
+    reads: bool,
+}
+
+/// Files that are nobody's.
+fn nobody() -> [File; 2] {
+    [0, 1].map(|_| File::open("/dev/null").unwrap())
 }
 
 impl Twins {
-    fn new(paths: [PathBuf; 2]) -> Self {
+    fn new(paths: [PathBuf; 2], reads: bool) -> Self {
         let writers = paths.each_ref().map(|path| File::create(path).unwrap());
-        let readers = paths.each_ref().map(|path| File::open(path).unwrap());
+        let readers = match reads {
+            true => paths.each_ref().map(|path| File::open(path).unwrap()),
+            false => nobody(),
+        };
         let rng = rng();
         Self {
             rng,
             paths,
             writers,
             readers,
+            reads,
         }
     }
 
     fn write(&mut self, files: &[File; 2]) {
         let longest = [8, 5000, 70_000, 400_000][self.rng.random_range(0..4)];
         let content = bytes(self.rng.random(), self.rng.random_range(1..longest));
-        let at = self.rng.random_range(0..300_000);
+        let at = [0, self.rng.random_range(0..300_000)][self.rng.random_range(0..2)];
         for file in files {
             file.write_all_at(&content, at).unwrap();
         }
@@ -144,6 +154,8 @@ impl Twins {
     }
 
     fn reopen(&mut self, cut: bool) {
+        // Nobody else has it open then, but for the readers.
+        self.writers = nobody();
         let open = |path| {
             OpenOptions::new()
                 .write(true)
@@ -165,7 +177,7 @@ impl Twins {
             10 => self.cut(),
             11 => self.reopen(true),
             12 => self.reopen(false),
-            13 => self.forget_readers(),
+            13 if self.reads => self.forget_readers(),
             14..17 => same(self.paths.each_ref().map(|path| fs::read(path).unwrap())),
             _ => same(self.readers.each_ref().map(|file| {
                 let mut all = vec![0; 1 << 20];
@@ -188,11 +200,9 @@ fn random_writes_past_and_into_pages_do_what_they_do_to_a_local_file() {
         let local = tempfile::tempdir().unwrap();
         for file in 0..4 {
             let name = format!("f{file}");
-            let mut twins = Twins::new([bucket.at(&name), local.path().join(&name)]);
             // Without a reader, the kernel is given pages when a descriptor is closed.
-            if file % 2 == 1 {
-                twins.readers = [0, 1].map(|_| File::open("/dev/null").unwrap());
-            }
+            let reads = file % 2 == 0;
+            let mut twins = Twins::new([bucket.at(&name), local.path().join(&name)], reads);
             for _ in 0..number("STEPS", 250) {
                 twins.step();
             }

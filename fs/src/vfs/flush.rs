@@ -349,17 +349,17 @@ impl Vfs {
 pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     let mut due = vfs.now() + TICK;
     loop {
+        // First, however many writers wait for memory.
+        if vfs.now() >= due {
+            vfs.flush_aged().await;
+            metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
+            due = vfs.now() + TICK;
+        }
         let wait = due.saturating_sub(vfs.now());
         tokio::select! {
-            biased;
-            _ = stop.changed() => return,
-            // However many writers wait for memory.
-            () = vfs.clock.sleep(wait) => {
-                due = vfs.now() + TICK;
-                vfs.flush_aged().await;
-                metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
-            }
+            () = vfs.clock.sleep(wait) => {}
             () = vfs.pressure.notified() => vfs.flush_dirty(Commit::Pages, |_| true).await,
+            _ = stop.changed() => return,
         }
     }
 }
