@@ -25,6 +25,9 @@ use crate::wait::wait_for;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Of a log, in a panic.
 const LOG_TAIL: usize = 4 << 10;
+/// Levels at which each request is logged.
+const REQUESTS: &str = "info,audit=debug,ozone_scm=debug,ozone_om=debug,ozone_datanode=debug";
+
 /// One process of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Daemon {
@@ -59,6 +62,8 @@ pub struct DaemonOptions {
     /// More properties of the site file; they win over those of the harness. `{dir}` stands for
     /// the directory of the cluster.
     pub properties: Vec<(&'static str, &'static str)>,
+    /// Servers log each request, every line a JSON object.
+    pub log_requests: bool,
 }
 
 impl Default for DaemonOptions {
@@ -67,6 +72,7 @@ impl Default for DaemonOptions {
             datanodes: 3,
             replication: "THREE",
             properties: Vec::new(),
+            log_requests: false,
         }
     }
 }
@@ -166,13 +172,17 @@ impl Daemons {
         &self.site[key]
     }
 
+    /// Sets a property of the site file, for what starts next.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.site.insert(key.to_owned(), value.to_owned());
+        self.write_site();
+    }
+
     /// Takes properties of the site file from another cluster: what starts next talks to that one.
     pub fn site_of(&mut self, other: &Self, keys: &[&str]) {
         for key in keys {
-            self.site
-                .insert((*key).to_owned(), other.property(key).to_owned());
+            self.set(key, other.property(key));
         }
-        self.write_site();
     }
 
     /// Makes a bucket, and its volume where needed, and gives its directory.
@@ -239,8 +249,11 @@ impl Daemons {
             .append(true)
             .open(self.log_file(daemon))
             .expect("a log");
-        let child = self
-            .daemon_command(daemon)
+        let mut command = self.daemon_command(daemon);
+        if self.options.log_requests {
+            command.arg("--log-json").env("OZONE_LOGLEVEL", REQUESTS);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -268,11 +281,23 @@ impl Daemons {
         ended
     }
 
-    /// Whether a process does its work; it must not have ended.
-    fn ready(&mut self, daemon: Daemon) -> Result<(), String> {
+    /// Panics when a process has ended that was started.
+    pub fn assert_running(&mut self) {
+        let started: Vec<_> = self.running.keys().copied().collect();
+        for daemon in started {
+            self.assert_runs(daemon);
+        }
+    }
+
+    fn assert_runs(&mut self, daemon: Daemon) {
         if let Some(status) = self.ended(daemon) {
             panic!("{daemon} ended with {status}:\n{}", self.log_tail(daemon));
         }
+    }
+
+    /// Whether a process does its work; it must not have ended.
+    fn ready(&mut self, daemon: Daemon) -> Result<(), String> {
+        self.assert_runs(daemon);
         if daemon == Daemon::Mount {
             return match is_mounted(&self.mountpoint()) {
                 true => Ok(()),
@@ -343,6 +368,19 @@ impl Daemons {
     pub fn log(&self, daemon: Daemon) -> String {
         let log = fs::read(self.log_file(daemon)).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Ids of the requests of one operation that a server has logged
+    /// ([`DaemonOptions::log_requests`]).
+    pub fn request_ids(&self, daemon: Daemon, op: &str) -> Vec<String> {
+        let log = self.log(daemon);
+        let lines = log.lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let span = &line["span"];
+            let id = span["request_id"].as_str()?.to_owned();
+            (span["op"] == op).then_some(id)
+        });
+        lines.collect()
     }
 
     fn log_tail(&self, daemon: Daemon) -> String {

@@ -1,6 +1,8 @@
 //! Ports for servers that are started again on the same ones.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 
 use rand::Rng;
 
@@ -8,16 +10,38 @@ use rand::Rng;
 /// port of a server that is down for a moment.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
-/// Free ports, as many as asked for.
+/// What was given to a cluster of this process, whether its servers listen already or not.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Free ports, as many as asked for. No port is given twice in a process.
 pub fn free_ports(count: usize) -> Vec<u16> {
     let mut rng = rand::rng();
-    // Held until all are found, so that none is found twice.
-    let mut held = Vec::new();
-    while held.len() < count {
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found = Vec::new();
+    while found.len() < count {
         let port = rng.random_range(RANGE);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            held.push((port, listener));
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+            found.push(port);
         }
     }
-    held.into_iter().map(|(port, _)| port).collect()
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_that_are_made_at_once_share_no_port() {
+        let made: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(|| free_ports(200)))
+            .collect();
+        let ports: Vec<_> = made
+            .into_iter()
+            .flat_map(|made| made.join().expect("ports"))
+            .collect();
+        let different: BTreeSet<_> = ports.iter().collect();
+        assert_eq!(different.len(), ports.len());
+        assert!(ports.iter().all(|port| RANGE.contains(port)));
+    }
 }

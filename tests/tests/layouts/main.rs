@@ -37,6 +37,7 @@ fn options(properties: &[(&'static str, &'static str)]) -> DaemonOptions {
         datanodes: 1,
         replication: "ONE",
         properties: properties.to_vec(),
+        ..DaemonOptions::default()
     }
 }
 

@@ -3,39 +3,63 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod daemons;
-
 use std::fs;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use ozone_tests::content::bytes;
 use ozone_tests::credentials::{assert_keys_and_certificates, own_certificates};
-use ozone_tests::refused::FAILED;
+use ozone_tests::refused::{Refused, assert_refused};
 use ozone_tests::wait::wait_for;
-use ozone_tests::{Cluster, ClusterOptions};
-
-use daemons::{Daemons, text_of};
+use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons};
 
 const SECURE: (&str, &str) = ("ozone.security.enabled", "true");
 const CLIENT_FILE: &str = "ozone.security.client.certificate.file";
 const JOIN_FILE: &str = "ozone.security.join.certificate.file";
+/// Where OM's directories and the datanode's are, under the cluster's.
+const OM: &str = "metadata/om";
+const DATANODE: &str = "datanode-1/metadata";
 /// Longest that anything may take that has to happen.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// SCM, OM and datanode run; a client may ask.
-fn secure_daemons(more: &[(&str, &str)]) -> Daemons {
-    let mut daemons = Daemons::new(&[&[SECURE], more].concat());
-    daemons.must("scm", &["scm", "--init"]);
-    daemons.start("scm");
-    let join = daemons.path("join.pem").display().to_string();
-    daemons.must("scm", &["admin", "cert", "join", &join]);
-    daemons.set(JOIN_FILE, &join);
-    daemons.must("om", &["om", "--init"]);
-    daemons.start("om");
-    daemons.start("datanode");
-    let client = daemons.path("client.pem").display().to_string();
-    daemons.must("scm", &["admin", "cert", "client", "root", &client]);
+/// A cluster of which nothing runs yet.
+fn daemons(properties: &[(&'static str, &'static str)]) -> Daemons {
+    Daemons::new(DaemonOptions {
+        datanodes: 1,
+        replication: "ONE",
+        properties: properties.to_vec(),
+        log_requests: true,
+    })
+}
+
+/// SCM runs, with security on.
+fn secure_scm(more: &[(&'static str, &'static str)]) -> Daemons {
+    let mut daemons = daemons(&[&[SECURE], more].concat());
+    daemons.succeed(&["scm", "--init"]);
+    daemons.start_one(Daemon::Scm);
     daemons
+}
+
+/// SCM, OM and datanode run; a client may ask.
+fn secure_daemons(more: &[(&'static str, &'static str)]) -> Daemons {
+    let mut daemons = secure_scm(more);
+    let join = file(&daemons, "join.pem");
+    daemons.succeed(&["admin", "cert", "join", &join]);
+    daemons.set(JOIN_FILE, &join);
+    daemons.succeed(&["om", "--init"]);
+    daemons.start_one(Daemon::Om);
+    daemons.start_one(Daemon::Datanode(1));
+    certify(&daemons, "root", &file(&daemons, "client.pem"));
+    daemons
+}
+
+/// Has a bundle made with which a client is `user`.
+fn certify(daemons: &Daemons, user: &str, file: &str) {
+    daemons.succeed(&["admin", "cert", "client", user, file]);
+}
+
+fn file(daemons: &Daemons, name: &str) -> String {
+    daemons.dir().join(name).display().to_string()
 }
 
 fn with_client<'a>(file: &'a str, args: &[&'a str]) -> Vec<String> {
@@ -45,27 +69,22 @@ fn with_client<'a>(file: &'a str, args: &[&'a str]) -> Vec<String> {
     start.into_iter().chain(args).collect()
 }
 
-/// Asks with the certificate in `file`.
-fn ask(daemons: &Daemons, file: &str, args: &[&str]) -> std::process::Output {
-    let file = daemons.path(file).display().to_string();
-    let args = with_client(&file, args);
+/// Asks with the certificate in `bundle`.
+fn ask(daemons: &Daemons, bundle: &str, args: &[&str]) -> Output {
+    let bundle = file(daemons, bundle);
+    let args = with_client(&bundle, args);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
-    daemons.run("client", &args)
+    daemons.ozone(&args)
 }
 
-fn must_ask(daemons: &Daemons, args: &[&str]) -> String {
+fn must_ask(daemons: &Daemons, args: &[&str]) {
     let output = ask(daemons, "client.pem", args);
-    let text = text_of(&output);
+    let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {text}");
-    text
 }
 
-fn assert_refused(output: &std::process::Output, words: &[&str]) {
-    let text = text_of(output);
-    assert_eq!(output.status.code(), FAILED, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
+fn assert_no(output: &Output, words: &[&str]) {
+    assert_refused(&Refused::from(output), words);
 }
 
 #[test]
@@ -73,30 +92,30 @@ fn daemons_with_security_serve_those_whom_they_know_and_no_others() {
     let daemons = secure_daemons(&[]);
     must_ask(&daemons, &["sh", "volume", "create", "vol"]);
     must_ask(&daemons, &["sh", "bucket", "create", "vol/bucket"]);
-    let (file, back) = (daemons.path("file"), daemons.path("back"));
-    fs::write(&file, bytes(7, 3 << 20)).unwrap();
-    let (file, back) = (file.to_str().unwrap(), back.to_str().unwrap());
-    must_ask(&daemons, &["sh", "key", "put", "vol/bucket/key", file]);
-    must_ask(&daemons, &["sh", "key", "get", "vol/bucket/key", back]);
-    assert_eq!(fs::read(file).unwrap(), fs::read(back).unwrap());
+    let (there, back) = (file(&daemons, "file"), file(&daemons, "back"));
+    fs::write(&there, bytes(7, 3 << 20)).unwrap();
+    must_ask(&daemons, &["sh", "key", "put", "vol/bucket/key", &there]);
+    must_ask(&daemons, &["sh", "key", "get", "vol/bucket/key", &back]);
+    assert_eq!(fs::read(there).unwrap(), fs::read(back).unwrap());
 
     // Keys and certificates lie where the documents say, and their numbers are written down.
-    assert_keys_and_certificates(&daemons.path("om/ozone-metadata/om"));
-    assert_keys_and_certificates(&daemons.path("datanode/ozone-metadata/dn"));
-    let version = fs::read_to_string(daemons.path("om/data/om/current/VERSION")).unwrap();
-    let own = own_certificates(&daemons.path("om/ozone-metadata/om"));
+    let (om, datanode) = (daemons.dir().join(OM), daemons.dir().join(DATANODE));
+    assert_keys_and_certificates(&om);
+    assert_keys_and_certificates(&datanode.join("dn"));
+    let version = fs::read_to_string(om.join("current/VERSION")).unwrap();
+    let own = own_certificates(&om);
     let serial = own[0].trim_end_matches(".crt");
     assert!(
         version.contains(&format!("omCertSerialId={serial}\n")),
         "{version}"
     );
-    let id = fs::read_to_string(daemons.path("datanode/ozone-metadata/datanode.id")).unwrap();
+    let id = fs::read_to_string(datanode.join("datanode.id")).unwrap();
     assert!(id.contains("certSerialId"), "{id}");
 
     // A client that names no file, one that speaks plaintext, and one of another cluster.
     let started = Instant::now();
-    let nameless = daemons.run("client", &["sh", "volume", "info", "vol"]);
-    assert_refused(&nameless, &[CLIENT_FILE, "ozone admin cert client"]);
+    let nameless = daemons.ozone(&["sh", "volume", "info", "vol"]);
+    assert_no(&nameless, &[CLIENT_FILE, "ozone admin cert client"]);
     let off = [
         "--set",
         "ozone.security.enabled=false",
@@ -104,27 +123,22 @@ fn daemons_with_security_serve_those_whom_they_know_and_no_others() {
         "volume",
         "list",
     ];
-    let plaintext = daemons.run("client", &off);
-    assert_refused(&plaintext, &["speaks TLS", "ozone.security.enabled"]);
-    let mut other = Daemons::new(&[SECURE]);
-    other.must("scm", &["scm", "--init"]);
-    other.start("scm");
-    let stranger = daemons.path("stranger.pem").display().to_string();
-    other.must("scm", &["admin", "cert", "client", "root", &stranger]);
+    let plaintext = daemons.ozone(&off);
+    assert_no(&plaintext, &["speaks TLS", "ozone.security.enabled"]);
+    certify(&secure_scm(&[]), "root", &file(&daemons, "stranger.pem"));
     let refused = ask(&daemons, "stranger.pem", &["sh", "volume", "list"]);
-    assert_refused(&refused, &["root certificate that this side trusts"]);
+    assert_no(&refused, &["root certificate that this side trusts"]);
     assert!(
         started.elapsed() < Duration::from_secs(50),
         "refusals are quick"
     );
 
     // A user asks for nobody else, and a bundle for joining is good for nothing else.
-    let bilbo = daemons.path("bilbo.pem").display().to_string();
-    daemons.must("scm", &["admin", "cert", "client", "bilbo", &bilbo]);
+    certify(&daemons, "bilbo", &file(&daemons, "bilbo.pem"));
     let refused = ask(&daemons, "bilbo.pem", &["sh", "volume", "create", "other"]);
-    assert_refused(&refused, &["PERMISSION_DENIED"]);
+    assert_no(&refused, &["PERMISSION_DENIED"]);
     let refused = ask(&daemons, "join.pem", &["sh", "volume", "list"]);
-    assert_refused(&refused, &["may not ask this"]);
+    assert_no(&refused, &["may not ask this"]);
 }
 
 #[test]
@@ -132,39 +146,38 @@ fn one_request_id_is_found_in_the_logs_of_every_process_that_took_part() {
     let daemons = secure_daemons(&[]);
     must_ask(&daemons, &["sh", "volume", "create", "vol"]);
     must_ask(&daemons, &["sh", "bucket", "create", "vol/bucket"]);
-    let file = daemons.path("file");
-    fs::write(&file, bytes(7, 3 << 20)).unwrap();
-    must_ask(
-        &daemons,
-        &["sh", "key", "put", "vol/bucket/key", file.to_str().unwrap()],
-    );
-    let committed = daemons.request_ids("om", "CommitKey");
+    let there = file(&daemons, "file");
+    fs::write(&there, bytes(7, 3 << 20)).unwrap();
+    must_ask(&daemons, &["sh", "key", "put", "vol/bucket/key", &there]);
+    let committed = daemons.request_ids(Daemon::Om, "CommitKey");
     assert_eq!(committed.len(), 1, "{committed:?}");
-    for (role, op) in [
-        ("om", "CreateKey"),
-        ("om", "AllocateBlocks"),
-        ("scm", "AllocateScmBlock"),
-        ("datanode", "WriteChunk"),
-        ("datanode", "PutBlock"),
+    for (server, op) in [
+        (Daemon::Om, "CreateKey"),
+        (Daemon::Om, "AllocateBlocks"),
+        (Daemon::Scm, "AllocateScmBlock"),
+        (Daemon::Datanode(1), "WriteChunk"),
+        (Daemon::Datanode(1), "PutBlock"),
     ] {
-        let ids = daemons.request_ids(role, op);
+        let ids = daemons.request_ids(server, op);
         assert!(
             ids.contains(&committed[0]),
-            "{role} {op}: {ids:?}, not {committed:?}"
+            "{server} {op}: {ids:?}, not {committed:?}"
         );
     }
 }
 
 #[test]
 fn certificates_are_renewed_while_the_cluster_runs() {
-    let daemons = secure_daemons(&[("hdds.x509.default.duration", "40s")]);
+    let mut daemons = secure_daemons(&[("hdds.x509.default.duration", "40s")]);
     must_ask(&daemons, &["sh", "volume", "create", "vol"]);
-    let dirs = ["om/ozone-metadata/om", "datanode/ozone-metadata/dn"];
-    let first = dirs.map(|dir| own_certificates(&daemons.path(dir)));
+    let dirs = [OM.into(), format!("{DATANODE}/dn")].map(|dir| daemons.dir().join(dir));
+    let certificates = || dirs.each_ref().map(|dir| own_certificates(dir));
+    let first = certificates();
     let born = Instant::now();
     // Until the first ones are over, and the client's as well: certificates count in seconds.
     wait_for(LIMIT, || {
-        let now = dirs.map(|dir| own_certificates(&daemons.path(dir)));
+        daemons.assert_running();
+        let now = certificates();
         let renewed = now.iter().zip(&first).all(|(now, first)| now != first);
         match renewed && born.elapsed() > Duration::from_secs(42) {
             true => Ok(()),
@@ -172,50 +185,41 @@ fn certificates_are_renewed_while_the_cluster_runs() {
         }
     });
     let refused = ask(&daemons, "client.pem", &["sh", "volume", "list"]);
-    assert_refused(&refused, &["does not accept this side's certificate"]);
-    let client = daemons.path("client.pem").display().to_string();
-    daemons.must("scm", &["admin", "cert", "client", "root", &client]);
+    assert_no(&refused, &["does not accept this side's certificate"]);
+    certify(&daemons, "root", &file(&daemons, "client.pem"));
     must_ask(&daemons, &["sh", "volume", "info", "vol"]);
     must_ask(&daemons, &["sh", "bucket", "create", "vol/bucket"]);
-    let file = daemons.path("file");
-    fs::write(&file, bytes(7, 1 << 20)).unwrap();
-    must_ask(
-        &daemons,
-        &["sh", "key", "put", "vol/bucket/key", file.to_str().unwrap()],
-    );
+    let there = file(&daemons, "file");
+    fs::write(&there, bytes(7, 1 << 20)).unwrap();
+    must_ask(&daemons, &["sh", "key", "put", "vol/bucket/key", &there]);
 }
 
 #[test]
 fn a_server_that_cannot_prove_anything_is_told_what_it_lacks() {
-    let mut daemons = Daemons::new(&[SECURE]);
-    daemons.must("scm", &["scm", "--init"]);
-    daemons.start("scm");
-    for (role, args) in [
-        ("om", &["om", "--init"][..]),
-        ("datanode", &["datanode"][..]),
+    let mut daemons = secure_scm(&[]);
+    for refused in [
+        Refused::from(&daemons.ozone(&["om", "--init"])),
+        daemons.refused(Daemon::Datanode(1)),
     ] {
-        let refused = daemons.run(role, args);
         assert_refused(&refused, &[JOIN_FILE, "ozone admin cert join"]);
     }
     // A bundle for datanodes makes no OM.
-    let join = daemons.path("join.pem").display().to_string();
-    daemons.must("scm", &["admin", "cert", "join", &join, "--as", "datanode"]);
+    let join = file(&daemons, "join.pem");
+    daemons.succeed(&["admin", "cert", "join", &join, "--as", "datanode"]);
     daemons.set(JOIN_FILE, &join);
-    let refused = daemons.run("om", &["om", "--init"]);
-    assert_refused(&refused, &["may not ask for a certificate of OM"]);
-    assert_eq!(
-        own_certificates(&daemons.path("om/ozone-metadata/om")),
-        Vec::<String>::new()
-    );
+    let refused = daemons.ozone(&["om", "--init"]);
+    assert_no(&refused, &["may not ask for a certificate of OM"]);
+    let own = own_certificates(&daemons.dir().join(OM));
+    assert_eq!(own, Vec::<String>::new());
 }
 
 #[test]
 fn without_security_nothing_but_loopback_is_served() {
-    let daemons = Daemons::new(&[]);
-    daemons.must("scm", &["scm", "--init"]);
+    let daemons = daemons(&[]);
+    daemons.succeed(&["scm", "--init"]);
     let open = ["--set", "ozone.scm.client.address=0.0.0.0:0", "scm"];
-    let refused = daemons.run("scm", &open);
-    assert_refused(&refused, &["0.0.0.0", "ozone.security.enabled"]);
+    let refused = daemons.ozone(&open);
+    assert_no(&refused, &["0.0.0.0", "ozone.security.enabled"]);
 }
 
 #[test]
