@@ -28,7 +28,9 @@ use ozone_security::credentials::{Credentials, from_pem};
 use ozone_security::identity::{Role, Subject};
 use ozone_security::live::Live;
 use ozone_security::tls::client_config;
-use support::{CONTAINER, FakeDatanode, Om, beat_until, config, copy_tree, id, start, start_with};
+use support::{
+    CONTAINER, FakeDatanode, Om, beat_until, config, crash_image, id, start, start_with,
+};
 
 use ReplicationFactor::{One, Three};
 
@@ -279,7 +281,7 @@ async fn no_block_is_handed_out_twice_across_restarts_and_crashes() {
     take(om.allocate(One, 500, None).await.unwrap());
     datanodes[0].beat().await;
     // A crash: the directories as they are, with nothing flushed for the occasion.
-    copy_tree(&home, &crashed);
+    crash_image(&home, &crashed);
     take(om.allocate(One, 500, None).await.unwrap());
     server.shutdown().await;
 

@@ -1,18 +1,26 @@
 //! Damage done to the files of a stopped cluster.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Files under `dir` whose path satisfies `wanted`.
+/// Files under `dir` whose path satisfies `wanted`. What goes while it is looked for is passed over.
 pub fn find(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    assert!(dir.is_dir(), "{} is no directory", dir.display());
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(find(&path, wanted));
-        } else if wanted(&path) {
-            found.push(path);
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.unwrap_or_else(|e| panic!("{}: {e}", dir.display())),
+        };
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                dirs.push(path);
+            } else if wanted(&path) {
+                found.push(path);
+            }
         }
     }
     found

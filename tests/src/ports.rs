@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rand::Rng;
 
-/// Below the ports that the kernel gives to outgoing connections, so that none of those takes the
-/// port of a server that is down for a moment.
-const RANGE: std::ops::Range<u16> = 12_000..32_000;
+/// Below the ports that the kernel gives to outgoing connections and those that `ozone up` picks from, so that
+/// nobody takes the port of a server that is down for a moment.
+const RANGE: std::ops::Range<u16> = 4_000..9_800;
 
 /// What was given to a cluster of this process, whether its servers listen already or not.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());

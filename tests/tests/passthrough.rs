@@ -7,13 +7,17 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use ozone_tests::s3::S3;
 use ozone_tests::shell::run;
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions, content, corrupt};
 
 const SIZE: usize = 3 << 20;
+/// Longest that a file may take until it can be passed.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A cluster and a bucket, with one copy, so that what is read is the copy that is lent.
 fn one_copy() -> (Cluster, PathBuf) {
@@ -38,17 +42,17 @@ fn verified(path: &Path, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Opens a file that the kernel then reads by itself.
+/// Opens a file that the kernel then reads by itself. A handle that was closed just before may not be
+/// let go of yet.
 fn open_passed(cluster: &Cluster, path: &Path) -> File {
-    let before = passed(cluster);
-    let file = File::open(path).unwrap();
-    assert_eq!(
-        passed(cluster),
-        before + 1,
-        "{} is not passed",
-        path.display()
-    );
-    file
+    wait_for(LIMIT, || {
+        let before = passed(cluster);
+        let file = File::open(path).unwrap();
+        match passed(cluster) - before {
+            1 => Ok(file),
+            _ => Err(format!("{} is not passed", path.display())),
+        }
+    })
 }
 
 fn seen(file: &File) -> Vec<u8> {

@@ -113,6 +113,7 @@ fn daemons_with_security_serve_those_whom_they_know_and_no_others() {
     assert!(id.contains("certSerialId"), "{id}");
 
     // A client that names no file, one that speaks plaintext, and one of another cluster.
+    certify(&secure_scm(&[]), "root", &file(&daemons, "stranger.pem"));
     let started = Instant::now();
     let nameless = daemons.ozone(&["sh", "volume", "info", "vol"]);
     assert_no(&nameless, &[CLIENT_FILE, "ozone admin cert client"]);
@@ -125,7 +126,6 @@ fn daemons_with_security_serve_those_whom_they_know_and_no_others() {
     ];
     let plaintext = daemons.ozone(&off);
     assert_no(&plaintext, &["speaks TLS", "ozone.security.enabled"]);
-    certify(&secure_scm(&[]), "root", &file(&daemons, "stranger.pem"));
     let refused = ask(&daemons, "stranger.pem", &["sh", "volume", "list"]);
     assert_no(&refused, &["root certificate that this side trusts"]);
     assert!(

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 
 use ozone_tests::cluster::binary;
 use ozone_tests::corrupt::{find, flip};
+use ozone_tests::ports::free_ports;
 use ozone_tests::refused::assert_refused;
 use ozone_tests::{Cluster, ClusterOptions, Refused};
 
@@ -57,9 +58,10 @@ fn volumes_of_users_never_stop_a_cluster_and_what_a_killed_probe_left_goes() {
 
 #[test]
 fn a_start_that_fails_records_no_ports() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = ("127.0.0.1", free_ports(1)[0]);
+    let taken = TcpListener::bind(address).unwrap();
     let mut cluster = Cluster::new(ClusterOptions {
-        sets: vec![format!("ozone.om.address={}", taken.local_addr().unwrap())],
+        sets: vec![format!("ozone.om.address={}:{}", address.0, address.1)],
         ..ClusterOptions::default()
     });
     let refused = cluster.try_start().expect_err("a refusal");

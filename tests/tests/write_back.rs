@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -56,35 +56,35 @@ fn check(dir: &Path, files: usize) {
 fn what_is_made_in_memory_costs_few_calls_and_is_all_there_after_a_restart() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
-    cluster.alone(&bucket);
     let calls = |cluster: &Cluster| {
         let ops = ["Create", "Commit", "SetAttr", "Batch", "Lookup", "GetAttr"];
         ops.iter().map(|op| cluster.om_requests(op)).sum::<u64>()
     };
-    let before = calls(&cluster);
-    make(&bucket.join("dir"), 500);
     let old = TimeSpec::new(1_000_000_000, 123);
-    for n in 0..500 {
-        let path = bucket.join("dir").join(n.to_string());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        utimensat(
-            nix::fcntl::AT_FDCWD,
-            &path,
-            &old,
-            &old,
-            UtimensatFlags::FollowSymlink,
-        )
-        .unwrap();
-    }
-    std::os::unix::fs::symlink("dir/1", bucket.join("link")).unwrap();
-    let made = calls(&cluster) - before;
-    assert!(made < 100, "{made} calls for 500 small files");
-    let seen = fs::metadata(bucket.join("dir/7")).unwrap();
+    // On a machine that stands still for a second the mount loses the bucket, and the next directory tells.
+    let mut dirs = (0..).map(|n| bucket.join(format!("dir{n}")));
+    let dir = wait_for(COMMIT_LIMIT, || {
+        cluster.alone(&bucket);
+        let (dir, before) = (dirs.next().unwrap(), calls(&cluster));
+        make(&dir, 500);
+        for n in 0..500 {
+            let path = dir.join(n.to_string());
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+            let follow = UtimensatFlags::FollowSymlink;
+            utimensat(nix::fcntl::AT_FDCWD, &path, &old, &old, follow).unwrap();
+        }
+        match calls(&cluster) - before {
+            ..100 => Ok(dir),
+            made => Err(format!("{made} calls for 500 small files")),
+        }
+    });
+    std::os::unix::fs::symlink(dir.join("1"), bucket.join("link")).unwrap();
+    let seen = fs::metadata(dir.join("7")).unwrap();
     // A clean stop commits everything.
     cluster.stop();
     cluster.restart();
-    check(&bucket.join("dir"), 500);
-    let found = fs::metadata(bucket.join("dir/7")).unwrap();
+    check(&dir, 500);
+    let found = fs::metadata(dir.join("7")).unwrap();
     assert_eq!(found.mode() & 0o7777, 0o640);
     assert_eq!((found.mtime(), found.mtime_nsec()), (1_000_000_000, 123));
     assert_eq!((found.ino(), found.size()), (seen.ino(), seen.size()));
@@ -122,19 +122,24 @@ fn what_was_closed_is_committed_soon_though_nobody_asks() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let bucket = cluster.bucket("vol", "bucket");
     cluster.alone(&bucket);
-    fs::write(bucket.join("file"), "kept").unwrap();
-    for waiting in [true, false] {
-        wait_for(COMMIT_LIMIT, || {
-            let bytes = cluster.metric("fs_uncommitted_bytes", &[]);
-            match (bytes > 0) == waiting {
-                true => Ok(()),
-                false => Err(format!("{bytes} bytes are not committed")),
-            }
-        });
-    }
+    let uncommitted = || cluster.metric("fs_uncommitted_bytes", &[]);
+    // One that waits a while is seen to; on a machine that stands still for a second, the next one.
+    let mut files = 0;
+    wait_for(COMMIT_LIMIT, || {
+        fs::write(bucket.join(files.to_string()), content(files)).unwrap();
+        files += 1;
+        match uncommitted() {
+            0 => Err(format!("none of {files} files waits")),
+            _ => Ok(()),
+        }
+    });
+    wait_for(COMMIT_LIMIT, || match uncommitted() {
+        0 => Ok(()),
+        bytes => Err(format!("{bytes} bytes are not committed")),
+    });
     cluster.kill9();
     cluster.restart();
-    assert_eq!(fs::read_to_string(bucket.join("file")).unwrap(), "kept");
+    check(&bucket, files);
 }
 
 #[test]
@@ -161,22 +166,30 @@ fn fsync_of_a_directory_tells_each_handle_once_of_a_name_that_was_lost() {
     let second = cluster.mount_again();
     let there = second.path().join("vol/bucket");
     let pid = Pid::from_raw(second.pid().try_into().unwrap());
-    cluster.alone(&there);
-    let handles = [&there, &there].map(|dir| File::open(dir).unwrap());
-    // Made there in memory, and here while that mount is cut off.
-    fs::create_dir(there.join("name")).unwrap();
-    kill(pid, Signal::SIGSTOP).unwrap();
-    let made = fs::create_dir(here.join("name"));
-    kill(pid, Signal::SIGCONT).unwrap();
-    made.unwrap();
+    // Made there in memory, and here while that mount is cut off; unless it was committed meanwhile.
+    let (handles, name) = (0..10)
+        .find_map(|n| {
+            let name = format!("name{n}");
+            cluster.alone(&there);
+            let handles = [&there, &there].map(|dir| File::open(dir).unwrap());
+            fs::create_dir(there.join(&name)).unwrap();
+            kill(pid, Signal::SIGSTOP).unwrap();
+            let made = fs::create_dir(here.join(&name));
+            kill(pid, Signal::SIGCONT).unwrap();
+            match made {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+                made => made.map(|()| Some((handles, name))).unwrap(),
+            }
+        })
+        .expect("a name that waits to be committed");
     for handle in &handles {
         let told = handle.sync_all().unwrap_err().raw_os_error();
         assert_eq!(told, Some(Errno::EEXIST as i32));
         handle.sync_all().unwrap();
     }
     assert_eq!(
-        fs::metadata(there.join("name")).unwrap().ino(),
-        fs::metadata(here.join("name")).unwrap().ino()
+        fs::metadata(there.join(&name)).unwrap().ino(),
+        fs::metadata(here.join(&name)).unwrap().ino()
     );
 }
 

@@ -8,6 +8,7 @@ use ozone_proto::hdds::DatanodeDetailsProto;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::common::client::BlockWriter;
 use crate::common::{Client, FakeScm, start, until};
 
 /// Datanodes that can be killed one by one.
@@ -45,6 +46,23 @@ impl Bed {
     pub(crate) async fn client(&self, of: Uuid) -> Client {
         let address = self.datanodes[&of].addresses().client;
         Client::connect(address, self.scm.key(), &self.pipeline).await
+    }
+
+    /// Who leads the members that run. Members that stand still for a second elect another one, so
+    /// whoever was told of it may have to ask again.
+    pub(crate) async fn leader(&self) -> Uuid {
+        let running: Vec<_> = self.datanodes.keys().copied().collect();
+        self.scm.leader(&self.pipeline, &running).await
+    }
+
+    /// Commits a block through whoever leads.
+    pub(crate) async fn commit(&self, block: &BlockWriter) -> (u64, u64) {
+        until("a commit", async || {
+            let mut leader = self.client(self.leader().await).await;
+            let committed = block.commit(&mut leader).await;
+            committed.inspect_err(|e| eprintln!("commit: {e:?}")).ok()
+        })
+        .await
     }
 
     /// All members but one.

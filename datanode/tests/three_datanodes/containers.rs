@@ -20,7 +20,7 @@ async fn all_members_close_at_the_same_point() {
     let mut leader = bed.client(bed.leader).await;
     let mut block = BlockWriter::new(1, 7);
     block.chunk(&mut leader, &rest, &data(10_000, 1)).await;
-    block.commit(&mut leader).await.unwrap();
+    bed.commit(&block).await;
     for member in &bed.members {
         let close = CloseContainer {
             container_id: 1,
@@ -47,7 +47,7 @@ async fn deletion_frees_the_bytes_of_every_replica() {
     let mut leader = bed.client(bed.leader).await;
     let mut block = BlockWriter::new(1, 7);
     block.chunk(&mut leader, &rest, &data(10_000, 1)).await;
-    block.commit(&mut leader).await.unwrap();
+    bed.commit(&block).await;
     for member in &bed.members {
         bed.read(*member, block.block).await;
         assert!(bed.file(*member, 7).is_some());
@@ -184,7 +184,7 @@ async fn damage_that_the_scanner_finds_is_repaired_from_another_member() {
     let mut leader = bed.client(bed.leader).await;
     let mut block = BlockWriter::new(1, 7);
     block.chunk(&mut leader, &rest, &data(100_000, 1)).await;
-    block.commit(&mut leader).await.unwrap();
+    bed.commit(&block).await;
     let file = bed.file(bed.leader, 7).unwrap();
     for member in &bed.members {
         let close = CloseContainer {

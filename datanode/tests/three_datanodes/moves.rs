@@ -17,7 +17,7 @@ async fn store(bed: &Bed, alive: &[Uuid], local: i64) -> BlockWriter {
     let mut block = BlockWriter::new(1, local);
     let bytes = data(20_000, local as u64);
     block.chunk(&mut leader, &bed.details(&rest), &bytes).await;
-    block.commit(&mut leader).await.unwrap();
+    bed.commit(&block).await;
     block
 }
 

@@ -18,7 +18,7 @@ async fn a_chunk_goes_to_all_members_and_is_read_from_any() {
         let stored = block.chunk(&mut leader, &rest, &data(700_000, seed)).await;
         assert_eq!(sorted(stored), everyone);
     }
-    let (length, bcsid) = block.commit(&mut leader).await.unwrap();
+    let (length, bcsid) = bed.commit(&block).await;
     assert_eq!(length, 3_500_000);
     for member in &bed.members {
         assert!(bed.read(*member, block.block).await == block.written);
@@ -33,24 +33,31 @@ async fn a_chunk_goes_to_all_members_and_is_read_from_any() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_does_not_lead_names_the_one_that_does() {
     let bed = Bed::new(&[]).await;
-    let follower = bed.others(bed.leader)[0];
-    let mut client = bed.client(follower).await;
-    client.write((1, 7), 0, b"bytes").await.unwrap();
-    let request = client.put_request((1, 7), vec![chunk_info(0, b"bytes")], true);
-    let answer = client.call(request).await;
-    assert_eq!(answer.result(), Code::PipelineNotLeader);
-    assert_eq!(answer.leader_uuid, Some(bed.leader.to_string()));
+    until("the leader's name", async || {
+        let leader = bed.leader().await;
+        let follower = bed.others(leader)[0];
+        let mut client = bed.client(follower).await;
+        client.write((1, 7), 0, b"bytes").await.unwrap();
+        let request = client.put_request((1, 7), vec![chunk_info(0, b"bytes")], true);
+        let answer = client.call(request).await;
+        let named = answer.leader_uuid == Some(leader.to_string());
+        (answer.result() == Code::PipelineNotLeader && named).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_on_a_minority_are_not_committed() {
     let bed = Bed::new(&[]).await;
-    let mut leader = bed.client(bed.leader).await;
-    leader.write((1, 7), 0, b"bytes").await.unwrap();
-    let refused = leader
-        .put((1, 7), vec![chunk_info(0, b"bytes")])
-        .await
-        .unwrap_err();
+    let mut blocks = 7..;
+    let refused = until("an answer of the leader", async || {
+        let block = (1, blocks.next().unwrap());
+        let mut leader = bed.client(bed.leader().await).await;
+        leader.write(block, 0, b"bytes").await.unwrap();
+        let put = leader.put(block, vec![chunk_info(0, b"bytes")]).await;
+        Some(put.unwrap_err()).filter(|(code, _)| *code != Code::PipelineNotLeader)
+    })
+    .await;
     assert_eq!(refused.0, Code::IoException);
     assert!(refused.1.contains("on 1 of 3 members"), "{}", refused.1);
 }
@@ -70,7 +77,7 @@ async fn a_member_that_was_left_out_fetches_what_was_committed() {
             )
             .await;
         assert_eq!(stored.len(), 2);
-        block.commit(&mut leader).await.unwrap();
+        bed.commit(&block).await;
     }
     assert!(bed.read(others[1], block.block).await == block.written);
     // Once it has caught up, it takes part again.
@@ -85,13 +92,12 @@ async fn a_leader_without_the_bytes_commits_what_the_others_have() {
     let bed = Bed::new(&[]).await;
     let others = bed.others(bed.leader);
     let mut head = bed.client(others[0]).await;
-    let mut leader = bed.client(bed.leader).await;
     let mut block = BlockWriter::new(1, 7);
     let stored = block
         .chunk(&mut head, &bed.details(&others[1..]), &data(300_000, 1))
         .await;
     assert_eq!(stored.len(), 2);
-    assert_eq!(block.commit(&mut leader).await.unwrap().0, 300_000);
+    assert_eq!(bed.commit(&block).await.0, 300_000);
     assert!(bed.read(bed.leader, block.block).await == block.written);
 }
 
@@ -112,12 +118,8 @@ async fn goes_on_without(bed: &mut Bed, head: Uuid, victim: Uuid) {
         let stored = block.chunk(&mut writer, &order, &data(200_000, seed)).await;
         assert_eq!(stored.len(), 2, "{stored:?}");
     }
-    let survivors = bed.others(victim);
-    let leader = bed.scm.leader(&bed.pipeline, &survivors).await;
-    let mut leading = bed.client(leader).await;
-    let committed = until("a commit", async || block.commit(&mut leading).await.ok()).await;
-    assert_eq!(committed.0, 2_000_000);
-    for member in survivors {
+    assert_eq!(bed.commit(&block).await.0, 2_000_000);
+    for member in bed.others(victim) {
         assert!(bed.read(member, block.block).await == block.written);
     }
 }

@@ -113,6 +113,8 @@ struct Plan {
     _lock: Flock<File>,
     datanodes: u16,
     ports: Ports,
+    /// Held as well, where ports were picked.
+    _slice: Option<ports::Slice>,
     /// Ports with which the cluster was up before; none if it never was.
     recorded: Ports,
 }
@@ -166,10 +168,15 @@ fn plan(dir: &Path, asked: Option<u16>, auto_ports: bool) -> Result<Plan, String
     let existing = ports::datanodes(&recorded);
     let datanodes = count_datanodes(&dir, asked, existing)?;
     check_whole(&dir, existing)?;
+    let (ports, slice) = match auto_ports {
+        true => ports::free(&recorded, datanodes).map(|(ports, slice)| (ports, Some(slice)))?,
+        false => (ports::fixed(&recorded, datanodes), None),
+    };
     Ok(Plan {
         _lock: lock,
         datanodes,
-        ports: ports::choose(&recorded, datanodes, auto_ports)?,
+        ports,
+        _slice: slice,
         recorded,
         dir,
     })

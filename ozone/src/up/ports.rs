@@ -1,6 +1,7 @@
 //! The ports of an embedded cluster: well-known ones, or free ones. A cluster keeps those with which
 //! it has once been up; a start that fails leaves no trace here.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -36,8 +37,8 @@ const DATANODE_BASE: u16 = 19_860;
 /// Where free ports are picked: below those that the kernel gives to outgoing connections, so that
 /// none of these has the port of a server that was down for a moment.
 const FREE: std::ops::Range<u16> = 10_000..32_000;
-/// Ports that a process tries first: clusters that start at the same time look in different places, so that
-/// none takes what another has picked and not bound yet.
+/// Ports that one cluster takes from: the first of them is never given to a server, but listened on by whoever
+/// takes from the others. So no cluster picks what another one picked and has not bound yet.
 const SLICE: u16 = 64;
 /// Ports that are tried before there is said to be none.
 const ATTEMPTS: usize = 10_000;
@@ -80,44 +81,45 @@ pub(super) fn datanodes(recorded: &Ports) -> u16 {
     u16::try_from(nodes.len()).unwrap_or(u16::MAX)
 }
 
-/// The ports for a start: those recorded, and well-known ones where there are none. With `auto` free
-/// ones instead, and instead of recorded ones that are taken. Blocks.
-pub(super) fn choose(recorded: &Ports, datanodes: u16, auto: bool) -> Result<Ports, String> {
+/// The ports for a start: those recorded, and well-known ones where there are none.
+pub(super) fn fixed(recorded: &Ports, datanodes: u16) -> Ports {
     let mut ports = recorded.clone();
+    for (key, port) in wanted(datanodes) {
+        ports.entry(key).or_insert(port);
+    }
+    ports
+}
+
+/// Every server's key, with its well-known port.
+fn wanted(datanodes: u16) -> impl Iterator<Item = (String, u16)> {
+    let servers = SERVERS.iter().map(|(key, port)| ((*key).to_owned(), *port));
+    let of_datanode = |node: u16| {
+        let first = DATANODE_BASE + node * 10;
+        let keys = DATANODE.iter().zip(first..);
+        keys.map(move |(key, port)| (format!("{node}/{key}"), port))
+    };
+    servers.chain((0..datanodes).flat_map(of_datanode))
+}
+
+/// Free ports for a start: those recorded, where they are free. They are the cluster's as long as
+/// what comes with them is held. Blocks.
+pub(super) fn free(recorded: &Ports, datanodes: u16) -> Result<(Ports, Slice), String> {
+    let slice = Slice::take(recorded)?;
     // Held until all are chosen, so that none is picked twice.
     let mut held = Vec::new();
-    if auto {
-        ports.retain(|_, port| match listen(*port) {
-            Some(listener) => {
-                held.push(listener);
-                true
-            }
-            None => false,
-        });
-    }
-    let mut add = |key: String, fixed: u16| -> Result<(), String> {
-        if ports.contains_key(&key) {
-            return Ok(());
-        }
-        let port = match auto {
-            false => fixed,
-            true => free(&mut held)?,
-        };
-        ports.insert(key, port);
-        Ok(())
-    };
-    for (key, fixed) in SERVERS {
-        add((*key).to_owned(), *fixed)?;
-    }
-    for node in 0..datanodes {
-        for (nth, key) in DATANODE.iter().enumerate() {
-            add(
-                format!("{node}/{key}"),
-                DATANODE_BASE + node * 10 + nth as u16,
-            )?;
+    let mut ports = recorded.clone();
+    ports.retain(|_, port| {
+        let listener = listen(*port).filter(|_| slice.may_have(*port));
+        let kept = listener.is_some();
+        held.extend(listener);
+        kept
+    });
+    for (key, _) in wanted(datanodes) {
+        if let Entry::Vacant(place) = ports.entry(key) {
+            place.insert(slice.pick(&mut held)?);
         }
     }
-    Ok(ports)
+    Ok((ports, slice))
 }
 
 /// Refuses ports that are taken, before anything is made. What the user sets in `config` is not from here.
@@ -142,18 +144,52 @@ fn listen(port: u16) -> Option<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).ok()
 }
 
-fn free(held: &mut Vec<TcpListener>) -> Result<u16, String> {
-    let slices = u32::from((FREE.end - FREE.start) / SLICE);
-    let own = FREE.start + (std::process::id() % slices) as u16 * SLICE;
-    let chance = || FREE.start + (OsRng.u64() % u64::from(FREE.end - FREE.start)) as u16;
-    let ports = (own..own + SLICE).chain(std::iter::repeat_with(chance).take(ATTEMPTS));
-    for port in ports {
-        if let Some(listener) = listen(port) {
-            held.push(listener);
-            return Ok(port);
-        }
+/// The ports that are one cluster's to take from.
+pub(super) struct Slice {
+    first: u16,
+    /// On the first port.
+    _guard: TcpListener,
+}
+
+impl Slice {
+    /// The slice of the ports that a cluster has had, if it is nobody's, or another one.
+    fn take(recorded: &Ports) -> Result<Self, String> {
+        let slices = (FREE.end - FREE.start) / SLICE;
+        let had = recorded.values().find(|port| FREE.contains(port));
+        let own = match had {
+            Some(port) => (port - FREE.start) / SLICE,
+            None => (std::process::id() % u32::from(slices)) as u16,
+        };
+        let all = (own..slices).chain(0..own);
+        all.map(|slice| FREE.start + slice * SLICE)
+            .find_map(|first| {
+                let guard = listen(first)?;
+                Some(Self {
+                    first,
+                    _guard: guard,
+                })
+            })
+            .ok_or_else(|| format!("no {SLICE} free ports in a row in {FREE:?}"))
     }
-    Err(format!("no free port in {FREE:?}"))
+
+    /// Whether a port that was recorded is nobody else's to take.
+    fn may_have(&self, port: u16) -> bool {
+        let own = self.first..self.first + SLICE;
+        own.contains(&port) || !FREE.contains(&port)
+    }
+
+    fn pick(&self, held: &mut Vec<TcpListener>) -> Result<u16, String> {
+        let chance = || FREE.start + (OsRng.u64() % u64::from(FREE.end - FREE.start)) as u16;
+        let own = self.first + 1..self.first + SLICE;
+        // A cluster that is larger than that takes its chance.
+        for port in own.chain(std::iter::repeat_with(chance).take(ATTEMPTS)) {
+            if let Some(listener) = listen(port) {
+                held.push(listener);
+                return Ok(port);
+            }
+        }
+        Err(format!("no free port in {FREE:?}"))
+    }
 }
 
 /// Configuration of the servers that all share.
@@ -194,11 +230,25 @@ mod tests {
     fn recorded_ports_are_kept_and_count_the_datanodes() {
         let dir = tempfile::tempdir().unwrap();
         assert!(recorded(dir.path()).unwrap().is_empty());
-        let first = choose(&Ports::new(), 2, true).unwrap();
+        let (first, slice) = free(&Ports::new(), 2).unwrap();
         record(dir.path(), &first).unwrap();
         let known = recorded(dir.path()).unwrap();
         assert_eq!((&known, datanodes(&known)), (&first, 2));
-        assert_eq!(choose(&known, 2, false).unwrap(), first);
+        assert_eq!(fixed(&known, 2), first);
+        drop(slice);
+        assert_eq!(free(&known, 2).unwrap().0, first);
+    }
+
+    #[test]
+    fn clusters_that_start_at_once_share_no_port_though_none_is_bound_yet() {
+        let (first, _slice) = free(&Ports::new(), 3).unwrap();
+        let own = |ports: &Ports| ports.values().copied().collect::<BTreeSet<_>>();
+        let (second, _other) = free(&Ports::new(), 3).unwrap();
+        assert!(own(&first).is_disjoint(&own(&second)));
+        // Not even one that has had the same ports.
+        let (third, _another) = free(&first, 3).unwrap();
+        assert!(own(&first).is_disjoint(&own(&third)));
+        assert!(own(&second).is_disjoint(&own(&third)));
     }
 
     #[test]
@@ -222,8 +272,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let known = Ports::from([("ozone.om.address".to_owned(), port)]);
-        let om = |auto| choose(&known, 1, auto).unwrap()["ozone.om.address"];
-        assert_eq!(om(false), port);
-        assert_ne!(om(true), port);
+        assert_eq!(fixed(&known, 1)["ozone.om.address"], port);
+        assert_ne!(free(&known, 1).unwrap().0["ozone.om.address"], port);
     }
 }

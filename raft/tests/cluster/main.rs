@@ -56,14 +56,9 @@ async fn a_group_of_which_all_members_lost_power_has_everything_acknowledged() {
     let mut cluster = Cluster::new(3, options()).await;
     cluster.open_everywhere(group).await;
     for round in 0..3 {
-        let leader = cluster.leader(group).await;
-        let proposals = (0..100).map(|n| {
-            let command = Bytes::from(format!("r{round}n{n}=v"));
-            cluster.members[leader].group(group).propose(command)
-        });
-        for answer in futures::future::join_all(proposals).await {
-            answer.unwrap();
-        }
+        let keys: Vec<_> = (0..100).map(|n| format!("r{round}n{n}")).collect();
+        let proposals = keys.iter().map(|key| cluster.put(group, key, "v"));
+        futures::future::join_all(proposals).await;
         for member in &mut cluster.members {
             member.kill().await;
         }
@@ -162,12 +157,12 @@ async fn a_member_that_is_down_is_tried_again_only_after_a_pause() {
     cluster.open_everywhere(group).await;
     let down = (cluster.leader(group).await + 1) % 3;
     cluster.members[down].kill().await;
+    let start = Instant::now();
     // Hangs up on whoever calls.
     let listener = tokio::net::TcpListener::bind(&cluster.members[down].peer.address)
         .await
         .unwrap();
     cluster.put(group, "k", "1").await;
-    let start = Instant::now();
     let attempts = async {
         for _ in 0..ATTEMPTS {
             listener.accept().await.unwrap();
@@ -341,18 +336,18 @@ async fn proposals_that_come_together_share_fsyncs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_of_one_leads_at_once() {
-    let single = Single::new();
+    let mut single = Single::new();
+    // Far above what a slow disk takes.
+    let election = Duration::from_secs(60);
+    single.config.options.election_min = election;
+    single.config.options.election_max = election * 2;
     for reopened in [false, true] {
         let start = Instant::now();
         let group = single.open().await;
-        group.wait_for_leader(Duration::from_secs(5)).await.unwrap();
+        group.wait_for_leader(election / 2).await.unwrap();
         group.propose("k=1".into()).await.unwrap();
         let took = start.elapsed();
-        // Far below an election timeout, whatever else the machine does.
-        assert!(
-            took < Duration::from_millis(500),
-            "{took:?}, reopened: {reopened}"
-        );
+        assert!(took < election / 2, "{took:?}, reopened: {reopened}");
         single.host.close_group(group.id(), false).await.unwrap();
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ozone_common::clock::{Clock, SystemClock};
 use ozone_common::config::Config;
@@ -423,15 +423,44 @@ pub(crate) async fn beat_until<T, F: Future<Output = Option<T>>>(
         .unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
-/// Copies a directory tree as a crash would leave it: nothing is flushed for it.
-pub(crate) fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_tree(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+/// Copies a directory tree as a crash would leave it: nothing is flushed for it. Copying takes longer
+/// than a moment, so it is done again until nothing was written meanwhile.
+pub(crate) fn crash_image(from: &Path, to: &Path) {
+    loop {
+        let before = listing(from);
+        if to.exists() {
+            std::fs::remove_dir_all(to).unwrap();
+        }
+        std::fs::create_dir_all(to).unwrap();
+        let copied = before.iter().all(|(name, (is_dir, ..))| match is_dir {
+            true => std::fs::create_dir(to.join(name)).is_ok(),
+            false => std::fs::copy(from.join(name), to.join(name)).is_ok(),
+        });
+        if copied && listing(from) == before {
+            return;
         }
     }
+}
+
+/// What is in a tree, but for RocksDB's own log: whether it is a directory, its length, and when it
+/// was written to. Directories come before what is in them.
+fn listing(root: &Path) -> BTreeMap<PathBuf, (bool, u64, Option<SystemTime>)> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        // Whatever goes meanwhile makes the listings differ.
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let (path, Ok(kind)) = (entry.path(), entry.metadata()) else {
+                continue;
+            };
+            let name = path.strip_prefix(root).unwrap().to_owned();
+            if kind.is_dir() {
+                found.insert(name, (true, 0, None));
+                dirs.push(path);
+            } else if !entry.file_name().as_encoded_bytes().starts_with(b"LOG") {
+                found.insert(name, (false, kind.len(), kind.modified().ok()));
+            }
+        }
+    }
+    found
 }
