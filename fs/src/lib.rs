@@ -29,5 +29,5 @@ pub(crate) use ozone_client::proto as wire;
 
 pub use attr::{Attr, Known};
 pub use errno::FsError;
-pub use mount::{MountError, MountedFs, mount};
+pub use mount::{MountError, MountedFs, check, mount};
 pub use options::MountOptions;

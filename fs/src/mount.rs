@@ -108,15 +108,21 @@ pub struct MountedFs {
     ended: watch::Receiver<bool>,
 }
 
+/// Whether `mountpoint` can be mounted on, before there is anything to mount. Blocks.
+pub fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, MountError> {
+    let path = mountpoint::check(mountpoint, options.nonempty)?;
+    check_fuse()?;
+    Ok(path)
+}
+
 /// Mounts the namespace that `client` reaches at `mountpoint`.
 pub async fn mount(
     client: Client,
     mountpoint: &Path,
     options: MountOptions,
 ) -> Result<MountedFs, MountError> {
-    let (path, nonempty) = (mountpoint.to_owned(), options.nonempty);
-    let path = blocking(move || mountpoint::check(&path, nonempty)).await?;
-    blocking(check_fuse).await?;
+    let (path, asked) = (mountpoint.to_owned(), options.clone());
+    let path = blocking(move || check(&path, &asked)).await?;
     let vfs = Vfs::start(client, vfs_options(&path, &options)).await?;
     let fuse = Fuse::new(vfs.clone());
     let session = match start(path.clone(), options, fuse).await {

@@ -78,6 +78,7 @@ fn health(group: &Group) -> Health {
         details: serde_json::json!({
             "role": if group.is_leader() { "LEADER" } else { "FOLLOWER" },
             "leader": leader.map(|peer| peer.address),
+            "fault": group.fault(),
             "term": group.term(),
             "lastLog": status.last_log,
             "committed": index(status.committed),

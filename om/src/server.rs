@@ -287,10 +287,13 @@ impl OmServer {
         })
     }
 
-    /// Returns when SCM, which could not be asked at the start, has turned out to be of another cluster, with
-    /// what differs: this OM is to be stopped then.
-    pub async fn foreign(&self) -> OmError {
-        self.cluster.foreign().await
+    /// Returns when this OM cannot go on and is to be stopped, with the reason: SCM, which could not be asked at the
+    /// start, has turned out to be of another cluster, or the log cannot be written any more.
+    pub async fn doomed(&self) -> OmError {
+        tokio::select! {
+            foreign = self.cluster.foreign() => foreign,
+            failed = self.runner.leader.group.failed() => OmError::from(failed),
+        }
     }
 
     /// Where it listens.

@@ -85,9 +85,12 @@ pub(crate) async fn scm(args: ScmArgs, config: Config) -> Result<(), String> {
         .await
         .map_err(text)?;
     server.wait_ready().await.map_err(text)?;
-    signals::stop().await?;
+    let told = tokio::select! {
+        told = signals::stop() => told,
+        doomed = server.doomed() => Err(text(doomed)),
+    };
     server.shutdown().await;
-    Ok(())
+    told
 }
 
 /// `ozone om`.
@@ -102,7 +105,7 @@ pub(crate) async fn om(args: OmArgs, config: Config) -> Result<(), String> {
     let server = OmServer::start(options).await.map_err(text)?;
     let told = tokio::select! {
         told = signals::stop() => told,
-        foreign = server.foreign() => Err(text(foreign)),
+        doomed = server.doomed() => Err(text(doomed)),
     };
     server.shutdown().await;
     told

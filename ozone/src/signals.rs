@@ -65,9 +65,13 @@ pub(crate) async fn unmount(mounted: &MountedFs) {
         }
     };
     tokio::select! {
-        () = last_user(mounted) => return,
-        () = again => {}
+        () = last_user(mounted) => {}
+        () = again => take_away(mounted).await,
     }
+}
+
+/// Takes a mount from the programs that use it, with everything committed that can be.
+pub(crate) async fn take_away(mounted: &MountedFs) {
     match tokio::time::timeout(LAST_CLOSE, mounted.detach()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => eprintln!("ozone: {error}"),

@@ -31,7 +31,9 @@ pub enum RaftError {
     ShuttingDown,
     /// The group stopped for good on this member: its log or its state machine failed. A restart of
     /// the process is needed, after the cause is removed.
-    #[error("the group stopped on this member: {0}")]
+    #[error(
+        "the group stopped on this member: {0}: free room on the disk of its log, or mend the disk, and start again"
+    )]
     Fatal(String),
     /// No answer in time. A command may still take effect.
     #[error("no answer within {0:?}")]

@@ -221,18 +221,22 @@ impl Group {
         ))
     }
 
-    /// Stops the group. What was applied is flushed, so that the next start replays nothing.
-    pub(crate) async fn close(&self) {
+    /// Stops the group. What was applied is flushed, so that the next start replays nothing; if that
+    /// fails, only the log has it.
+    pub(crate) async fn close(&self) -> Result<()> {
         self.tasks.iter().for_each(AbortHandle::abort);
         if let Err(cause) = self.raft.shutdown().await {
             tracing::error!(group = %self.id, %cause, "the group ended badly");
         }
-        if let Err(cause) = self.adapter.flush().await {
+        let flushed = self.adapter.flush().await;
+        if let Err(cause) = &flushed {
             tracing::error!(group = %self.id, %cause, "state not flushed at the end");
         }
         if let Err(cause) = self.log.drain().await {
             tracing::error!(group = %self.id, %cause, "log not drained at the end");
         }
+        let done = flushed.map(drop);
+        done.map_err(|cause| RaftError::Fatal(format!("state not flushed: {cause}")))
     }
 }
 

@@ -141,11 +141,12 @@ impl RaftHost {
         let Some(Opened { group, config }) = self.registry.opened(id) else {
             return Ok(());
         };
-        group.close().await;
+        let flushed = group.close().await;
         self.registry.groups.write().remove(&id);
         if !remove_log {
             return Ok(());
         }
+        flushed?;
         let dir = config.storage_dir.join(id.to_string());
         let disk = config.options.disk.clone();
         let path = dir.clone();

@@ -361,6 +361,11 @@ impl ScmServer {
         Ok(())
     }
 
+    /// Returns when this SCM cannot go on and is to be stopped, with the reason: its log cannot be written any more.
+    pub async fn doomed(&self) -> RaftError {
+        self.scm.log.group().failed().await
+    }
+
     /// Stops taking calls, ends those under way and everything in the background, and closes the
     /// log and the database.
     pub async fn shutdown(self) {
@@ -423,6 +428,7 @@ async fn start_http(options: &ScmOptions, scm: &Arc<Scm>) -> Result<HttpServer, 
             healthy: leadership.leader.is_some(),
             details: serde_json::json!({
                 "leader": scm.log.serving_term().is_some(),
+                "fault": scm.log.group().fault(),
                 "term": leadership.term,
                 "safeMode": scm.safemode.is_on(),
                 "safeModeReason": scm.safemode.reason(),

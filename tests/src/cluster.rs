@@ -203,6 +203,14 @@ impl Cluster {
         );
     }
 
+    /// Waits until the process ends by itself; gives what it said.
+    pub fn wait_for_failure(&mut self) -> Refused {
+        let mut running = self.running.take().expect("the cluster runs");
+        let status = running.child.wait().expect("the end of the process");
+        let (code, text) = (status.code(), self.errors());
+        Refused { code, text }
+    }
+
     /// Where the namespace is mounted.
     pub fn mountpoint(&self) -> PathBuf {
         self.temp.path().join("mnt")
@@ -345,6 +353,14 @@ pub struct SecondMount {
 }
 
 impl SecondMount {
+    /// Its process does nothing for a while, as on a machine that stands still.
+    pub fn stand_still(&self, time: Duration) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
+        kill(pid, Signal::SIGSTOP).expect("SIGSTOP");
+        std::thread::sleep(time);
+        kill(pid, Signal::SIGCONT).expect("SIGCONT");
+    }
+
     fn start(om: &str, dir: TempDir) -> Self {
         let child = Command::new(binary())
             .args(["mount", om])

@@ -117,7 +117,17 @@ impl PowerDisk {
 
     /// Takes the power from the disk and gives it back.
     pub fn cut(&self) {
+        self.fail();
+        self.mend();
+    }
+
+    /// From now on the disk does nothing any more: whoever uses it gets errors.
+    pub fn fail(&self) {
         shutdown(&self.path());
+    }
+
+    /// Gives back a disk that has failed, with what was fsynced. Nobody may use it.
+    pub fn mend(&self) {
         umount2(&self.path(), MntFlags::empty()).expect("unmounting the dead disk");
         self.mount();
     }

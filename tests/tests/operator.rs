@@ -18,7 +18,7 @@ use ozone_tests::power::assert_root;
 use ozone_tests::refused::assert_refused;
 use ozone_tests::shell::{errno, run};
 use ozone_tests::wait::wait_for;
-use ozone_tests::{Cluster, ClusterOptions, Refused};
+use ozone_tests::{Cluster, ClusterOptions, Daemon, DaemonOptions, Daemons, Refused};
 
 /// How long a process may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -222,6 +222,34 @@ fn a_directory_that_cannot_be_written_is_named() {
     if let Err(panic) = refusal {
         std::panic::resume_unwind(panic);
     }
+}
+
+#[test]
+fn servers_on_a_read_only_disk_say_so_and_are_well_once_it_is_not() {
+    let mut cluster = Daemons::start(DaemonOptions {
+        datanodes: 1,
+        replication: "ONE",
+        ..DaemonOptions::default()
+    });
+    let file = cluster.bucket("vol", "bucket").join("f");
+    fs::write(&file, "content").unwrap();
+    cluster.stop_all();
+    let dir = cluster.dir().to_str().unwrap().to_owned();
+    let mount = |args: &[&str]| run(Path::new("/"), "mount", &[args, &[dir.as_str()]].concat());
+    mount(&["--bind", &dir]);
+    mount(&["-o", "remount,bind,ro"]);
+    let servers = [Daemon::Scm, Daemon::Om, Daemon::Datanode(1)];
+    let refusals = servers.map(|server| cluster.refused(server));
+    run(Path::new("/"), "umount", &[&dir]);
+    for refusal in &refusals {
+        assert_refused(refusal, &[&dir, "Read-only file system"]);
+    }
+    for server in servers {
+        cluster.start_one(server);
+    }
+    cluster.start_one(Daemon::Mount);
+    assert_eq!(fs::read(&file).unwrap(), b"content");
+    cluster.stop_all();
 }
 
 #[test]

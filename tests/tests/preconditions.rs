@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
 use ozone_tests::cluster::binary;
@@ -57,6 +58,31 @@ fn a_port_that_is_taken_is_told_before_anything_is_made() {
     assert_refused(&Refused::from(&output), &words);
     for made in ["scm", "om", "datanode-1"] {
         assert!(!data.join(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn a_mount_that_cannot_be_is_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, busy) = (dir.path().join("data"), dir.path().join("busy"));
+    fs::create_dir_all(busy.join("precious")).unwrap();
+    let (data, busy) = (data.to_str().unwrap(), busy.to_str().unwrap());
+    let missing = format!("{busy}/missing");
+    for (mount, option, words) in [
+        (busy, "allow_other", "precious"),
+        (missing.as_str(), "allow_other", "does not exist"),
+        (busy, "nonsense", "nonsense"),
+    ] {
+        let up = ["up", "--auto-ports", "--dir", data, "--mount", mount];
+        let output = Command::new(binary())
+            .args([&up[..], &["-o", option]].concat())
+            .env_remove("OZONE_CONF_DIR")
+            .output()
+            .unwrap();
+        assert_refused(&Refused::from(&output), &[words]);
+        for made in ["scm", "om", "datanode-1"] {
+            assert!(!Path::new(data).join(made).exists(), "{made}");
+        }
     }
 }
 

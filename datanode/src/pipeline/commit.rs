@@ -41,6 +41,11 @@ pub(crate) async fn commit_block(node: &Arc<Node>, proposal: Proposal) -> OpResu
         true => node.pipelines.get(&container.pipeline_id())?,
         false => node.pipelines.get(&proposal.pipeline)?,
     };
+    if let Some(why) = pipeline.fault() {
+        // It will never lead again: the client is to take another pipeline, SCM to close this one.
+        let text = format!("pipeline {} has stopped: {why}", pipeline.id);
+        return Err(OpError::new(Code::PipelineNotFound, text));
+    }
     if !pipeline.group.is_leader() {
         return Err(not_leader(pipeline.group.leader()));
     }

@@ -61,6 +61,13 @@ pub(crate) struct Pipeline {
     machine: Arc<Machine>,
 }
 
+impl Pipeline {
+    /// Why it stopped on this member, if it did: its log or its rows could not be written.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.machine.fault().or_else(|| self.group.fault())
+    }
+}
+
 /// A pipeline that could not be opened again.
 struct Failed {
     why: String,
@@ -180,7 +187,7 @@ impl Pipelines {
     pub(crate) fn actions(&self) -> Vec<PipelineAction> {
         let action = |pipeline: &Pipeline| {
             let pipeline_id = pipeline.id.to_string();
-            if let Some(reason) = pipeline.machine.fault() {
+            if let Some(reason) = pipeline.fault() {
                 return Some(PipelineAction {
                     pipeline_id,
                     reason,
@@ -206,15 +213,18 @@ impl Pipelines {
             .collect()
     }
 
-    /// Pipelines that could not be opened when the datanode started, and why, as long as SCM has not closed them.
+    /// Pipelines that could not be opened when the datanode started or have stopped since, and why, as long as SCM
+    /// has not closed them.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let failed = self.failed.iter();
-        failed
-            .map(|entry| {
-                let (id, why) = (entry.key(), &entry.value().why);
-                format!("pipeline {id} cannot be opened again: {why}")
-            })
-            .collect()
+        let failed = self.failed.iter().map(|entry| {
+            let (id, why) = (entry.key(), &entry.value().why);
+            format!("pipeline {id} cannot be opened again: {why}")
+        });
+        let stopped = self.open.iter().filter_map(|entry| {
+            let why = entry.value().fault()?;
+            Some(format!("pipeline {} has stopped: {why}", entry.key()))
+        });
+        failed.chain(stopped).collect()
     }
 
     /// Rows of all pipelines are durable and need not be replayed. Blocks.

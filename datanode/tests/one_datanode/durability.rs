@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ozone_common::disk::{Cut, FaultyDisk, RealDisk};
 use ozone_proto::hdds::datanode::Result as Code;
-use ozone_proto::scm::ReplicaState;
+use ozone_proto::scm::command::Body;
+use ozone_proto::scm::{ClosePipeline, ReplicaState};
 
 use crate::bed::{BLOCK, Bed};
 use crate::common;
@@ -98,6 +99,47 @@ async fn a_full_disk_refuses_and_says_so_and_then_goes_on() {
     assert_eq!(refused.0, Code::DiskOutOfSpace, "{}", refused.1);
     faulty.limit_room(None);
     client.write(BLOCK, 1_000, &data(1_001, 2)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_whose_log_fails_is_told_to_all_and_replaced() {
+    let faulty = FaultyDisk::new(Arc::new(RealDisk));
+    let mut bed = Bed::on(faulty.clone()).await;
+    let uuid = bed.datanode.uuid();
+    let mut client = bed.client().await;
+    let bytes = data(1_000, 1);
+    client.store(BLOCK, &bytes).await;
+    let lost = (BLOCK.0, BLOCK.1 + 1);
+    client.write(lost, 0, &bytes).await.unwrap();
+    // Nothing but the log is fsynced for this one.
+    faulty.fail_sync(1);
+    let put = client.put_request(lost, vec![chunk_info(0, &bytes)], false);
+    assert_ne!(client.call(put.clone()).await.result(), Code::Success);
+    // Who asks again is sent elsewhere at once.
+    common::until("the end of the pipeline", async || {
+        let answer = client.call(put.clone()).await;
+        (answer.result() == Code::PipelineNotFound).then_some(())
+    })
+    .await;
+    let action = bed.scm.action(uuid).await;
+    assert_eq!(action.pipeline_id, bed.pipeline);
+    assert!(!action.can_wait, "{}", action.reason);
+    let health = common::http(&bed.datanode, "/health").await;
+    assert!(
+        health.starts_with("HTTP/1.1 503") && health.contains("has stopped"),
+        "{health}"
+    );
+    // What SCM does then.
+    let close = Body::ClosePipeline(ClosePipeline {
+        pipeline_id: bed.pipeline.clone(),
+    });
+    let closed = bed.scm.execute(uuid, close).await;
+    assert!(closed.success, "{}", closed.message);
+    assert_eq!(client.read(BLOCK, 0, None).await.unwrap(), bytes);
+    (bed.pipeline, _) = bed.scm.pipeline(&[uuid]).await;
+    bed.client().await.store((2, 1), &bytes).await;
+    let health = common::http(&bed.datanode, "/health").await;
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

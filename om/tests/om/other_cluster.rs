@@ -127,7 +127,7 @@ async fn an_om_starts_without_scm_and_ends_when_that_turns_out_to_be_of_another_
     drop(free);
     let om = OmServer::start(om(dir.path(), address)).await.unwrap();
     let (scm, _) = Scm::serve("CID-other", address).await;
-    let foreign = tokio::time::timeout(PATIENCE, om.foreign()).await.unwrap();
+    let foreign = tokio::time::timeout(PATIENCE, om.doomed()).await.unwrap();
     assert_names_both(&foreign.to_string());
     om.shutdown().await;
     let asked = scm.asked.lock();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use ozone_client::Client;
 use ozone_common::config::Config;
@@ -129,28 +130,57 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
         ports::check_free(&plan.ports, &config)?;
     }
     let config = shared_config(&args, &config, &plan)?;
+    let place = place(&args).await?;
     let cluster = start::start(&plan.dir, &config, (&plan.ports, plan.datanodes)).await?;
-    let warning = ready(&cluster, &plan).await?;
-    if plan.ports != plan.recorded {
-        let (dir, ports) = (plan.dir.clone(), plan.ports.clone());
-        blocking(move || ports::record(&dir, &ports)).await??;
-    }
-    let mounted = match &args.mount {
-        Some(path) => Some(mount(&args, &cluster, path).await?),
-        None => None,
+    let (warning, mounted) = match bring_up(&cluster, &plan, place).await {
+        Ok(up) => up,
+        Err(error) => {
+            stop(cluster).await;
+            return Err(error);
+        }
     };
     // Whoever reads that it is up may stop it in the same moment.
     let mut signals = signals::Stop::watch()?;
     tell(summary::text(&args, &cluster, started.elapsed(), warning));
-    match &mounted {
-        Some(mounted) => tokio::select! {
-            () = mounted.wait() => tell("unmounted: stopping"),
-            () = signals.told() => {}
-        },
-        None => signals.told().await,
+    let ended = tokio::select! {
+        () = unmounted(mounted.as_ref()) => {
+            tell("unmounted: stopping");
+            Ok(())
+        }
+        () = signals.told() => Ok(()),
+        doomed = cluster.doomed() => Err(doomed),
+    };
+    match (&ended, &mounted) {
+        (Ok(()), Some(mounted)) => signals::unmount(mounted).await,
+        (Ok(()), None) => {}
+        (Err(why), mounted) => {
+            // At once: stopping may take a while.
+            eprintln!("ozone: {why}");
+            if let Some(mounted) = mounted {
+                signals::take_away(mounted).await;
+            }
+        }
     }
-    stop(cluster, mounted).await;
-    Ok(())
+    stop(cluster).await;
+    ended.map_err(|_| "the cluster could not go on".to_owned())
+}
+
+/// Returns when somebody has unmounted; never without a mount.
+async fn unmounted(mounted: Option<&MountedFs>) {
+    match mounted {
+        Some(mounted) => mounted.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Cluster {
+    /// Returns when a server cannot go on, with the reason.
+    async fn doomed(&self) -> String {
+        tokio::select! {
+            om = self.om.doomed() => format!("the OM has stopped: {om}"),
+            scm = self.scm.doomed() => format!("SCM has stopped: {scm}"),
+        }
+    }
 }
 
 /// Says something of a cluster that runs, whether or not that can be heard.
@@ -197,14 +227,19 @@ fn count_datanodes(dir: &Path, asked: Option<u16>, existing: u16) -> Result<u16,
 }
 
 /// Refuses to begin anew, without a word, what a cluster of so many datanodes had and is not there: its disk may not
-/// be mounted. Blocks.
+/// be mounted, so that only an empty directory is left. Blocks.
 fn check_whole(dir: &Path, datanodes: u16) -> Result<(), String> {
-    let gone = |name: &String| !dir.join(name).exists();
+    let gone = |name: &String| {
+        let entries = std::fs::read_dir(dir.join(name)).into_iter().flatten();
+        // What mkfs leaves in an empty filesystem is nothing.
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names.filter(|name| name != "lost+found").count() == 0
+    };
     let servers = ["scm", "om"].map(str::to_owned).into_iter();
     let missing = servers.filter(|_| datanodes > 0).find(gone);
     if let Some(name) = missing {
         return Err(format!(
-            "{} is missing, and with it what this cluster is: mount its disk, or put it back from a backup",
+            "{} is missing or empty, and with it what this cluster is: mount its disk, or put it back from a backup",
             dir.join(name).display()
         ));
     }
@@ -214,8 +249,8 @@ fn check_whole(dir: &Path, datanodes: u16) -> Result<(), String> {
     let path = dir.join(name);
     let path = path.display();
     Err(format!(
-        "{path} is missing, and with it the data that only it holds: mount its disk, or put it back; if it is lost for \
-         good, `mkdir {path}` lets an empty datanode begin there"
+        "{path} is missing or empty, and with it the data that only it holds: mount its disk, or put it back; if it \
+         is lost for good, `mkdir -p {path}/data` lets an empty datanode begin there"
     ))
 }
 
@@ -228,7 +263,10 @@ fn lock(dir: &Path) -> Result<Flock<File>, String> {
         .write(true)
         .open(&path)
         .map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        if errno != Errno::EWOULDBLOCK {
+            return format!("{}: cannot be locked: {}", path.display(), errno.desc());
+        }
         let holder = std::fs::read_to_string(&path).unwrap_or_default();
         let dir = dir.display();
         format!("{dir} is in use by another `ozone up` (process {}): stop that one, or take another --dir", holder.trim())
@@ -302,7 +340,8 @@ async fn ready(cluster: &Cluster, plan: &Plan) -> Result<Option<String>, String>
     }
 }
 
-async fn mount(args: &UpArgs, cluster: &Cluster, path: &Path) -> Result<MountedFs, String> {
+/// Where to mount, and how: looked at before anything is started.
+async fn place(args: &UpArgs) -> Result<Option<(PathBuf, MountOptions)>, String> {
     let mut options = MountOptions {
         source: "ozone".to_owned(),
         ..MountOptions::default()
@@ -310,15 +349,34 @@ async fn mount(args: &UpArgs, cluster: &Cluster, path: &Path) -> Result<MountedF
     for list in &args.options {
         options.apply(list).map_err(|e| e.to_string())?;
     }
-    ozone_fs::mount(cluster.client.clone(), path, options)
-        .await
-        .map_err(|e| e.to_string())
+    let Some(path) = args.mount.clone() else {
+        return Ok(None);
+    };
+    let (checked, asked) = (path.clone(), options.clone());
+    let checked = blocking(move || ozone_fs::check(&checked, &asked)).await?;
+    checked.map_err(|e| e.to_string())?;
+    Ok(Some((path, options)))
 }
 
-async fn stop(cluster: Cluster, mounted: Option<MountedFs>) {
-    if let Some(mounted) = mounted {
-        signals::unmount(&mounted).await;
+/// From a cluster that answers to one that can be used: with a warning when it cannot be written to, and mounted.
+async fn bring_up(
+    cluster: &Cluster,
+    plan: &Plan,
+    place: Option<(PathBuf, MountOptions)>,
+) -> Result<(Option<String>, Option<MountedFs>), String> {
+    let warning = ready(cluster, plan).await?;
+    if plan.ports != plan.recorded {
+        let (dir, ports) = (plan.dir.clone(), plan.ports.clone());
+        blocking(move || ports::record(&dir, &ports)).await??;
     }
+    let Some((path, options)) = place else {
+        return Ok((warning, None));
+    };
+    let mounted = ozone_fs::mount(cluster.client.clone(), &path, options).await;
+    Ok((warning, Some(mounted.map_err(|e| e.to_string())?)))
+}
+
+async fn stop(cluster: Cluster) {
     cluster.s3.shutdown().await;
     cluster.client.close().await;
     cluster.om.shutdown().await;
@@ -342,7 +400,10 @@ mod tests {
             let path = dir.path().join(name);
             let refused = check(2).unwrap_err();
             assert!(refused.contains(&path.display().to_string()), "{refused}");
-            std::fs::create_dir(path).unwrap();
+            // As where a disk is not mounted.
+            std::fs::create_dir(&path).unwrap();
+            assert_eq!(check(2).unwrap_err(), refused);
+            std::fs::create_dir(path.join("data")).unwrap();
         }
         assert_eq!(check(2), Ok(()));
     }

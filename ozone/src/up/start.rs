@@ -53,17 +53,13 @@ pub(super) async fn start(
             return Err(error);
         }
     };
-    let config = &config;
     let om_address = om.addresses().client.to_string();
-    let mut client = ClientConfig::from_config(config).map_err(|e| e.to_string())?;
-    client.om = vec![om_address.clone()];
-    let client = Client::connect(client).await.map_err(|e| e.to_string())?;
-    let s3 = match S3Server::start(config, &*TcpNet::shared(), client.clone()).await {
+    let (client, s3) = match start_faces(&config, &om_address).await {
         Ok(started) => started,
         Err(error) => {
             om.shutdown().await;
             below.stop().await;
-            return Err(error.to_string());
+            return Err(error);
         }
     };
     let Below { scm, datanodes } = below;
@@ -74,8 +70,17 @@ pub(super) async fn start(
         client,
         s3,
         om_address,
-        config: config.clone(),
+        config,
     })
+}
+
+/// The client of this process, and the S3 gateway that uses it.
+async fn start_faces(config: &Config, om: &str) -> Result<(Client, S3Server), String> {
+    let mut client = ClientConfig::from_config(config).map_err(|e| e.to_string())?;
+    client.om = vec![om.to_owned()];
+    let client = Client::connect(client).await.map_err(|e| e.to_string())?;
+    let s3 = S3Server::start(config, &*TcpNet::shared(), client.clone()).await;
+    Ok((client, s3.map_err(|e| e.to_string())?))
 }
 
 /// Starts what needs SCM; gives the OM, and the configuration that all of them share.

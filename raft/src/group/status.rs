@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
 use openraft::metrics::RaftServerMetrics;
 use tokio::sync::watch;
 
@@ -71,6 +72,14 @@ fn leadership(metrics: &RaftServerMetrics<Types>) -> Leadership {
     }
 }
 
+/// Why a group stopped, unless it was told to.
+fn fault(metrics: &RaftMetrics<Types>) -> Option<String> {
+    match &metrics.running_state {
+        Ok(()) | Err(Fatal::Stopped) => None,
+        Err(cause) => Some(cause.to_string()),
+    }
+}
+
 /// Follows what openraft says of leadership until it stops.
 pub(super) async fn follow(raft: Raft, tell: watch::Sender<Leadership>) {
     let mut metrics = raft.server_metrics();
@@ -132,6 +141,25 @@ impl Group {
         };
         let reached = progress.values().flatten().map(|at| at.index);
         last.saturating_sub(reached.min().unwrap_or(last))
+    }
+
+    /// Why the group stopped for good on this member, if it did: see [`RaftError::Fatal`].
+    pub fn fault(&self) -> Option<String> {
+        fault(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Returns once the group has stopped for good on this member, with the reason; never when it is
+    /// told to stop.
+    pub async fn failed(&self) -> RaftError {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Some(cause) = fault(&metrics.borrow_watched()) {
+                return RaftError::Fatal(cause);
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// How the group stands on this member.

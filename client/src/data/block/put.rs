@@ -110,6 +110,7 @@ impl OpenBlock {
             return Progress::Stored;
         };
         if put.since.elapsed() > self.env.config.write_timeout {
+            self.env.avoid.pipeline(&self.place.pipeline);
             let reason = "the pipeline found no leader";
             return Progress::Lost(ClientError::unavailable(self.what(), reason));
         }
