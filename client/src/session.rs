@@ -100,6 +100,14 @@ impl Session {
         Ok(())
     }
 
+    /// Asks the OM whether the session is still there, for whoever was refused something in its name:
+    /// [`check`](Self::check) knows then, without waiting for the next renewal.
+    pub async fn probe(&self) {
+        if let Err(error) = self.renew().await {
+            tracing::debug!(session = self.id, %error, "the session was not renewed");
+        }
+    }
+
     /// Gives up the session and all it holds. Does nothing when it has expired.
     pub async fn close(&self) {
         if let Some(keeper) = self.keeper.lock().take() {

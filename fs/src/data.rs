@@ -265,7 +265,8 @@ impl Pending {
         let freed = self.in_flight.bytes();
         self.in_flight = DirtyMap::default();
         // A close may have left what was not taken.
-        self.left &= freed == 0 && !self.dirty.is_empty();
+        let not_taken = freed == 0 || what == Commit::Sent;
+        self.left &= not_taken && !self.dirty.is_empty();
         // What the writer had may be younger than what it had not.
         let younger = freed > 0 && what != Commit::Sent;
         self.since = match self.dirty.is_empty() {
@@ -415,6 +416,21 @@ mod tests {
         assert!(pending.leave(1 << 14));
         pending.landed(Commit::Pages, Duration::ZERO);
         assert!(pending.is_left());
+    }
+
+    #[test]
+    fn what_a_close_has_left_beside_a_stream_stays_left() {
+        let mut pending = Pending::default();
+        write(&mut pending, 1 << 30, "left");
+        assert!(pending.leave(1 << 14));
+        pending.write((0, &vec![1; RUN]), 7, Duration::ZERO);
+        pending.take_runs(0);
+        pending.take(Commit::Sent, 0);
+        assert_eq!(pending.landed(Commit::Sent, Duration::ZERO), RUN);
+        assert!(pending.is_left());
+        pending.take(Commit::Aged, 0);
+        pending.landed(Commit::Aged, Duration::ZERO);
+        assert!(!pending.is_left());
     }
 
     #[test]

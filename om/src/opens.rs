@@ -71,6 +71,9 @@ impl Opens {
             held.remove(&session);
             !held.is_empty()
         });
+        // Where nobody has an inode open, its places are not followed any more.
+        self.places
+            .retain(|object, _| self.holders.contains_key(object));
     }
 
     /// A sign of life. `None`: the session is not known; else whether it must announce itself.
@@ -218,6 +221,31 @@ mod tests {
         opens.session_closed(7);
         assert!(opens.holders(42).is_empty());
         assert_eq!(opens.seen(7, NOW), None);
+    }
+
+    #[test]
+    fn a_place_is_forgotten_with_the_last_session_that_had_the_inode_open() {
+        let opens = Opens::default();
+        let dir = DirRef::default();
+        for session in [7, 8] {
+            opens.session_opened(session, Bytes::from_static(CLIENT), NOW);
+            opens.opened(session, 42);
+        }
+        opens.moved(42, dir, b"once");
+        let place = || {
+            let mut inode = InodeRef {
+                object_id: 42,
+                ..InodeRef::default()
+            };
+            opens.correct(Some(&mut inode));
+            inode.name
+        };
+        opens.session_closed(7);
+        assert_eq!(&place()[..], b"once");
+        opens.session_closed(8);
+        // From now on it is renamed without a word to here.
+        opens.moved(42, dir, b"now");
+        assert!(place().is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ struct Two {
     cluster: Cluster,
     here: PathBuf,
     there: PathBuf,
-    _second: SecondMount,
+    second: SecondMount,
 }
 
 fn two() -> Two {
@@ -30,7 +30,7 @@ fn two() -> Two {
         cluster,
         here,
         there,
-        _second: second,
+        second,
     }
 }
 
@@ -111,6 +111,40 @@ fn a_file_that_is_open_shows_what_another_mount_wrote() {
 }
 
 #[test]
+fn pages_of_an_open_file_go_though_its_mount_was_quiet_when_another_took_the_bucket() {
+    let two = two();
+    fs::write(two.here.join("f"), vec![b'a'; 10_000]).unwrap();
+    let open = fs::File::open(two.there.join("f")).unwrap();
+    let mut buffer = vec![0; 10_000];
+    for round in [b'b', b'c', b'd'] {
+        open.read_exact_at(&mut buffer, 0).unwrap();
+        // That mount is told to forget everything, and nothing of what happens then.
+        two.cluster.alone(&two.here);
+        let writer = OpenOptions::new()
+            .write(true)
+            .open(two.here.join("f"))
+            .unwrap();
+        writer.write_all_at(&vec![round; 10_000], 0).unwrap();
+        writer.sync_all().unwrap();
+        open.read_exact_at(&mut buffer, 0).unwrap();
+        assert!(buffer.iter().all(|byte| *byte == round), "old bytes");
+    }
+}
+
+#[test]
+fn a_mount_that_stood_still_for_longer_than_its_session_lasts_commits_what_it_had() {
+    let two = two();
+    let mut file = fs::File::create(two.there.join("f")).unwrap();
+    file.write_all(&[b'a'; 100_000]).unwrap();
+    two.second.stand_still(Duration::from_secs(12));
+    file.sync_all().unwrap();
+    assert_eq!(fs::read(two.here.join("f")).unwrap(), [b'a'; 100_000]);
+    file.write_all(b"more").unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(fs::metadata(two.here.join("f")).unwrap().len(), 100_004);
+}
+
+#[test]
 fn what_the_command_line_changes_a_mount_sees_at_once() {
     let two = two();
     let local = two.cluster.scratch().join("local");
@@ -177,7 +211,7 @@ fn a_mount_that_dies_holds_nobody_up_for_long() {
     let mut two = two();
     fs::write(two.here.join("f"), b"1").unwrap();
     assert_eq!(fs::read(two.there.join("f")).unwrap(), b"1");
-    two._second.kill9();
+    two.second.kill9();
     let started = Instant::now();
     fs::write(two.here.join("f"), b"2").unwrap();
     assert!(started.elapsed() < Duration::from_secs(20));

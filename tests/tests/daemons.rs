@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ozone_tests::blocks::Location;
 use ozone_tests::content::bytes;
 use ozone_tests::wait::wait_for;
@@ -19,6 +22,8 @@ const MIB: usize = 1 << 20;
 /// Records of a mebibyte that are written while a server is away, and after how many it goes.
 const RECORDS: usize = 24;
 const RECORDS_BEFORE: usize = 6;
+/// After this long a small file that was closed has to be committed: the mount promises two seconds.
+const COMMITTED: Duration = Duration::from_secs(3);
 /// How long a datanode may take to fetch what it missed.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(90);
 
@@ -241,5 +246,30 @@ fn a_second_server_on_the_same_directories_names_the_first() {
             refused.text
         );
     }
+    cluster.stop_all();
+}
+
+#[test]
+fn small_files_are_committed_while_a_datanode_stands_still() {
+    let mut cluster = Daemons::start(DaemonOptions {
+        datanodes: 1,
+        replication: "ONE",
+        ..DaemonOptions::default()
+    });
+    let bucket = cluster.bucket("vol", "bucket");
+    let pid = i32::try_from(cluster.pid(Daemon::Datanode(1))).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    // Nobody can commit this one for now, and the mount tries.
+    let mut large = File::create(bucket.join("large")).unwrap();
+    large.write_all(&bytes(1, 8 * MIB)).unwrap();
+    std::thread::sleep(COMMITTED);
+    fs::write(bucket.join("small"), "content").unwrap();
+    std::thread::sleep(COMMITTED);
+    cluster.kill9(Daemon::Mount);
+    kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
+    drop(large);
+    umount2(&cluster.mountpoint(), MntFlags::MNT_DETACH).unwrap();
+    cluster.start_one(Daemon::Mount);
+    assert_eq!(fs::read(bucket.join("small")).unwrap(), b"content");
     cluster.stop_all();
 }

@@ -53,6 +53,19 @@ async fn an_expired_session_is_lost_and_its_writers_fail() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_asked_about_is_known_to_be_lost_at_once() {
+    let cluster = Cluster::start(&[]).await;
+    // The next renewal is far.
+    cluster.om.lease_ms.store(3_600_000, SeqCst);
+    let session = cluster.session().await;
+    session.probe().await;
+    session.check().unwrap();
+    *cluster.om.expired.lock() = true;
+    session.probe().await;
+    assert!(session.check().is_err());
+}
+
+#[tokio::test]
 async fn a_client_whose_session_expired_opens_another() {
     let cluster = Cluster::start(&[]).await;
     cluster.om.lease_ms.store(300, SeqCst);

@@ -183,7 +183,7 @@ impl Vfs {
         }
         let (inode, parent) = (self.inodes.get(ino)?, self.inodes.get(parent)?);
         check_change(&parent, name)?;
-        self.write_out_left(&inode).await;
+        self.write_out_left(&inode).await?;
         let request = LinkRequest {
             source: Some(inode.reference()),
             dir: Some(parent.children()),

@@ -14,7 +14,7 @@ use ozone_common::disk::aligned_copy;
 const SMALL: usize = 64 << 10;
 /// Pieces do not grow beyond this by being copied to where there is more room.
 const JOINED: usize = 256 << 10;
-/// A write of this size, or one that continues so many bytes, begins a long piece.
+/// A write of this size where a long piece may begin, or one that continues so many bytes, begins one.
 const LONG: usize = 256 << 10;
 /// Bytes that a long piece has room for.
 pub(crate) const LONG_PIECE: usize = 4 << 20;
@@ -76,7 +76,9 @@ impl DirtyMap {
         let joined = self.join(offset, data);
         let (at, rest) = (offset + joined as u64, &data[joined..]);
         if !rest.is_empty() {
-            let long = rest.len() >= LONG || self.is_stream(at, rest.len());
+            // Not every long write: those at random would take room for a long piece each.
+            let begins = rest.len() >= LONG && at.is_multiple_of(LONG_PIECE as u64);
+            let long = begins || self.is_stream(at, rest.len());
             let room = if long { LONG_PIECE } else { 0 };
             self.pieces.insert(at, copy_of(rest, room));
         }

@@ -3,14 +3,15 @@
 //! close wait for it; age and memory pressure start it in the background.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dashmap::DashSet;
 use futures::StreamExt;
 use futures::stream;
 use nix::errno::Errno;
 use ozone_client::FileWriter;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::data::{Commit, FileData};
 use crate::errno::{FsError, Result};
@@ -31,6 +32,62 @@ const EXTENTS: usize = 4096;
 /// Files that are flushed at a time in the background, and of those that closes have left to it.
 const FLUSHING: usize = 8;
 const FLUSHING_SMALL: usize = 256;
+
+/// Files that are flushed in the background: each by one task, and none waits for another.
+#[derive(Debug)]
+pub(crate) struct Flushing {
+    files: DashSet<u64>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Flushing {
+    fn default() -> Self {
+        Self {
+            files: DashSet::new(),
+            small: Arc::new(Semaphore::new(FLUSHING_SMALL)),
+            large: Arc::new(Semaphore::new(FLUSHING)),
+        }
+    }
+}
+
+/// A file's turn; over when this is dropped.
+struct Turn {
+    vfs: Arc<Vfs>,
+    inode: Arc<Inode>,
+}
+
+impl Turn {
+    /// None while the file has one.
+    fn take(vfs: &Arc<Vfs>, inode: Arc<Inode>) -> Option<Self> {
+        vfs.flushing.files.insert(inode.id).then(|| Self {
+            vfs: vfs.clone(),
+            inode,
+        })
+    }
+
+    async fn flush(self, what: Commit) {
+        let vfs = self.vfs.clone();
+        let room = match self.inode.data().pending.lock().is_left() {
+            true => &vfs.flushing.small,
+            false => &vfs.flushing.large,
+        };
+        let permit = room.acquire().await;
+        let freed = vfs.write_out_part(&self.inode, what).await;
+        drop(permit);
+        drop(self);
+        // More may have been written meanwhile, by those who wait for memory.
+        if freed > 0 && vfs.budget.used() > vfs.budget.limit() {
+            vfs.pressure.notify_one();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.vfs.flushing.files.remove(&self.inode.id);
+    }
+}
 
 impl Vfs {
     /// fsync: everything that was written to the file before is durable and committed.
@@ -80,9 +137,10 @@ impl Vfs {
         self.write_out_part(inode, Commit::All).await;
     }
 
-    async fn write_out_part(&self, inode: &Inode, what: Commit) {
+    /// Returns how many bytes are no longer held.
+    async fn write_out_part(&self, inode: &Inode, what: Commit) -> usize {
         let Some(data) = inode.data_if_any() else {
-            return;
+            return 0;
         };
         let mut writer = data.writer.lock().await;
         let done = match what {
@@ -90,17 +148,21 @@ impl Vfs {
             Commit::Aged => !self.is_aged(data),
             _ => data.pending.lock().is_clean(),
         };
-        if !done {
-            self.write_out_locked(inode, data, &mut writer, what).await;
+        match done {
+            true => 0,
+            false => self.write_out_locked(inode, data, &mut writer, what).await,
         }
     }
 
-    /// Commits what a close has left to the background.
-    pub(crate) async fn write_out_left(&self, inode: &Inode) {
+    /// Commits what a close has left to the background. Fails with what was lost of the file, then or before, if
+    /// nobody was told.
+    pub(crate) async fn write_out_left(&self, inode: &Inode) -> Result<()> {
+        let seen = AtomicU64::new(inode.failures_told());
         let left = |data: &FileData| data.pending.lock().is_left();
         if inode.data_if_any().is_some_and(left) {
             self.write_out(inode).await;
         }
+        inode.tell_failure(&seen)
     }
 
     async fn write_out_locked(
@@ -109,13 +171,13 @@ impl Vfs {
         data: &FileData,
         writer: &mut Option<FileWriter>,
         what: Commit,
-    ) {
+    ) -> usize {
         if inode.abandoned() {
             let freed = data.pending.lock().abandon();
             self.budget.give(freed);
             self.dirty.remove(&inode.id);
             self.inodes.drop_unused(inode.id);
-            return;
+            return freed;
         }
         let mut outcome = self.send_and_commit(inode, data, writer, what).await;
         if let Err(error) = &outcome
@@ -123,6 +185,7 @@ impl Vfs {
         {
             // A writer dies with its session; a new one may do what the old could not.
             tracing::warn!(inode = inode.id, %error, "a flush failed and is tried again");
+            self.session_as_it_is().probe().await;
             outcome = self.send_and_commit(inode, data, writer, what).await;
         }
         if let Err(error) = outcome {
@@ -141,6 +204,7 @@ impl Vfs {
             }
             self.inodes.drop_unused(inode.id);
         }
+        freed
     }
 
     /// Hands the writer what it has not got and commits what it made durable.
@@ -330,13 +394,20 @@ impl Vfs {
 
     async fn write_out_all(&self, files: &[Arc<Inode>], what: Commit, at_a_time: usize) {
         stream::iter(files)
-            .for_each_concurrent(at_a_time, |inode| self.write_out_part(inode, what))
+            .for_each_concurrent(at_a_time, |inode| async {
+                self.write_out_part(inode, what).await;
+            })
             .await;
     }
 
-    async fn flush_aged(&self) {
-        let aged = |inode: &Inode| self.is_aged(inode.data());
-        self.flush_dirty(Commit::Aged, aged).await;
+    /// Begins to commit the same, and waits for nothing: a file that is stuck, as its datanodes do not answer,
+    /// holds up no other.
+    fn begin_flush(self: &Arc<Self>, what: Commit, wanted: impl Fn(&Inode) -> bool) {
+        let files = self.dirty.iter().map(|entry| entry.value().clone());
+        let files: Vec<_> = files.filter(|inode| wanted(inode)).collect();
+        for turn in files.into_iter().filter_map(|file| Turn::take(self, file)) {
+            tokio::spawn(turn.flush(what));
+        }
     }
 
     fn is_aged(&self, data: &FileData) -> bool {
@@ -351,14 +422,14 @@ pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     loop {
         // First, however many writers wait for memory.
         if vfs.now() >= due {
-            vfs.flush_aged().await;
+            vfs.begin_flush(Commit::Aged, |inode| vfs.is_aged(inode.data()));
             metrics::gauge!("fs_uncommitted_bytes").set(vfs.budget.used() as f64);
             due = vfs.now() + TICK;
         }
         let wait = due.saturating_sub(vfs.now());
         tokio::select! {
             () = vfs.clock.sleep(wait) => {}
-            () = vfs.pressure.notified() => vfs.flush_dirty(Commit::Pages, |_| true).await,
+            () = vfs.pressure.notified() => vfs.begin_flush(Commit::Pages, |_| true),
             _ = stop.changed() => return,
         }
     }

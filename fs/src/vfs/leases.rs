@@ -94,8 +94,9 @@ impl Vfs {
         with_renewals(&*self.clock, surrender, renew).await;
         if news.everything {
             self.leases.forget_everything();
-            // The kernel was told to believe things until then at most.
+            // The kernel was told to believe things until then at most; but pages it keeps.
             self.clock.sleep(self.leases.left()).await;
+            self.forget_pages().await;
         }
         if news.changes.is_empty() {
             return;
@@ -128,6 +129,24 @@ impl Vfs {
         let gone = news.changes.iter().filter(|change| change.gone);
         self.let_go(gone.map(|change| change.object_id).collect())
             .await;
+    }
+
+    /// Has the kernel forget the content of all files that programs have open. Of the others it forgets what has
+    /// changed when they are opened.
+    async fn forget_pages(&self) {
+        let Some(kernel) = self.kernel.get().cloned() else {
+            return;
+        };
+        let open = self.inodes.open();
+        let forgetting = tokio::task::spawn_blocking(move || {
+            for inode in open {
+                kernel.forget_inode(inode.id);
+                if inode.has_second() {
+                    kernel.forget_inode(number::second(inode.id));
+                }
+            }
+        });
+        self.unless_in_use(forgetting, &BTreeSet::new()).await;
     }
 
     /// Renews the leases without a word that any change after `seen` was heard of: whoever waits for that

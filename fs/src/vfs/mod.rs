@@ -104,6 +104,7 @@ pub struct Vfs {
     budget: Budget,
     /// Files with uncommitted data.
     dirty: DashMap<u64, Arc<Inode>>,
+    flushing: flush::Flushing,
     /// Wakes the flusher when writers wait for memory.
     pressure: Notify,
     /// Held, shared, by renames on their way.
@@ -149,6 +150,7 @@ impl Vfs {
             handles: HandleTable::default(),
             budget: Budget::new(options.dirty_limit),
             dirty: DashMap::new(),
+            flushing: flush::Flushing::default(),
             pressure: Notify::new(),
             renaming: RwLock::default(),
             releases,

@@ -71,8 +71,9 @@ impl Vfs {
             exchange: target == Target::Exchange,
             keep: None,
         };
-        // Whoever replaces a file by renaming expects to find the old content or the new.
-        self.write_out_at(&source, from.name).await;
+        // Whoever replaces a file by renaming expects to find the old content or the new: with the new one lost, the
+        // old one stays.
+        self.write_out_at(&source, from.name).await?;
         let _renaming = self.renaming.read().await;
         let exchanged = (target == Target::Exchange)
             .then(|| self.inodes.at(&to_dir, to.name))
@@ -102,12 +103,12 @@ impl Vfs {
 
     /// Commits what closes have left of the file that has a name in `dir`; of each that may have it, if
     /// that is not sure.
-    async fn write_out_at(&self, dir: &Inode, name: &[u8]) {
+    async fn write_out_at(&self, dir: &Inode, name: &[u8]) -> Result<()> {
         let belief = dir.names().lock().find(name, &self.leases);
         match belief {
             Belief::Inode(id) => {
                 if let Some(inode) = self.inodes.peek(id) {
-                    self.write_out_left(&inode).await;
+                    self.write_out_left(&inode).await?;
                 }
             }
             Belief::Unknown => {
@@ -119,6 +120,7 @@ impl Vfs {
             }
             Belief::Nothing => {}
         }
+        Ok(())
     }
 
     /// Nothing is believed of the two names any more: the next look at them asks. An answer that was
