@@ -6,7 +6,13 @@ set -euo pipefail
 install() {
   (($#)) || return 0
   local sudo=""
-  if ((EUID != 0)); then sudo="sudo"; fi
+  if ((EUID != 0)); then
+    sudo="sudo"
+    command -v sudo >/dev/null || {
+      echo "setup: $* must be installed: run this as root once (scripts/setup.sh), or install sudo" >&2
+      exit 1
+    }
+  fi
   echo "installing: $*"
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$@" >/dev/null

@@ -24,8 +24,10 @@ pub(crate) enum BenchError {
         expected: usize,
     },
     /// There is nothing to make a source tree of.
-    #[error("no crates in {}: give a directory of source trees with --sources", .0.display())]
-    NoSources(PathBuf),
+    #[error(
+        "no sources of crates: run cargo fetch, or give a directory of source trees with --sources"
+    )]
+    NoSources,
     /// The in-memory filesystem did not start.
     #[error("the in-memory filesystem did not mount: its errors are above")]
     Floor,

@@ -64,10 +64,11 @@ pub(crate) fn header(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<String
             kernel.release().display()
         ),
         format!("disk         {filesystem} on {device}: {rate:.0} fdatasync/s"),
-        "fsync        on: what fsync acknowledges is on disk. On the mount so is what close and"
+        "fsync        on: what fsync acknowledges is on disk. On the mount so is what close acknowledges of more"
             .to_owned(),
-        "             every change of a name acknowledge; on the raw disk these wait for nothing"
+        "             than 16 KiB, and every rename and unlink; small files and new names follow within two seconds."
             .to_owned(),
+        "             On the raw disk all but fsync waits for nothing".to_owned(),
         format!(
             "cluster      replication {}, datanodes {}, one process with the mount",
             args.replication.name(),

@@ -22,14 +22,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use ozone_tests::sources;
 
 use crate::args::{Args, Helper, Part, RunArgs, Sizes};
-use crate::error::{Result, io_error};
+use crate::error::{BenchError, Result, io_error};
 use crate::measure::Results;
 use crate::place::Places;
-use crate::workloads::{
-    BigFile, DurableFiles, PlainFiles, Scenario, SourceTree, registry, run_rounds,
-};
+use crate::workloads::{BigFile, DurableFiles, PlainFiles, Scenario, SourceTree, run_rounds};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -112,7 +111,8 @@ fn scenarios(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<Vec<Box<dyn Sc
         scenarios.push(Box::new(PlainFiles::new(sizes.plain_files)));
     }
     if args.wants(Part::Tree) {
-        let sources = args.sources.clone().map_or_else(registry, Ok)?;
+        let sources = args.sources.clone().or_else(sources::registry);
+        let sources = sources.ok_or(BenchError::NoSources)?;
         scenarios.push(Box::new(SourceTree::make(dir, &sources, sizes.tree_files)?));
     }
     Ok(scenarios)

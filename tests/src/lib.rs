@@ -22,6 +22,7 @@ pub mod s3;
 pub mod shared;
 pub mod shell;
 mod site;
+pub mod sources;
 pub mod tree;
 pub mod wait;
 

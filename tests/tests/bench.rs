@@ -70,6 +70,37 @@ fn s3_is_measured_without_any_other_store() {
 }
 
 #[test]
+fn raft_and_snapshots_are_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(binary().with_file_name("ozone-bench"))
+        .arg("--dir")
+        .arg(dir.path())
+        .args(["--only", "raft,snapshots", "--seconds", "1"])
+        .args(["--names", "100", "--rounds", "1"])
+        .output()
+        .expect("ozone-bench starts: build it first: cargo build --workspace");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    for (members, groups, clients) in [(1, 1, 1), (1, 1, 64), (1, 8, 1), (1, 8, 64), (3, 1, 64)] {
+        let row = [members, groups, clients].map(|n: u32| n.to_string());
+        let words = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let rates = words.filter(|words| words.len() == 6 && words[..3] == row);
+        let rates: Vec<f64> = rates.map(|words| words[3].parse().unwrap()).collect();
+        assert!(
+            matches!(rates[..], [rate] if rate > 0.0),
+            "{row:?} in {text}"
+        );
+    }
+    let names = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("100 "));
+    assert!(names.is_some(), "{text}");
+}
+
+#[test]
 fn the_benchmarks_measure_all_places_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

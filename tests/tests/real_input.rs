@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ozone_tests::content::number;
 use ozone_tests::shell::run;
+use ozone_tests::sources;
 use ozone_tests::{Cluster, ClusterOptions};
 
 /// Commits of the repository.
@@ -21,16 +22,11 @@ const PACKED: &str = "clap_builder-";
 
 /// The directory with the sources of the crates that this workspace depends on.
 fn registry() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let sources = home.expect("a home directory").join("registry/src");
-    let found = fs::read_dir(&sources).ok().and_then(|mut all| all.next());
-    let found = found.unwrap_or_else(|| panic!("{} is empty: run cargo fetch", sources.display()));
-    found.unwrap().path()
+    sources::registry().expect("sources of crates: run cargo fetch")
 }
 
 /// The sources of the crate whose directory starts with `prefix`.
-fn sources(registry: &Path, prefix: &str) -> PathBuf {
+fn sources_of(registry: &Path, prefix: &str) -> PathBuf {
     let all = fs::read_dir(registry).unwrap();
     let found = all
         .map(|entry| entry.unwrap())
@@ -145,15 +141,15 @@ fn fill(bucket: &Path, local: &Path, registry: &Path) -> Vec<Tree> {
     make_repository(&repository, registry, number("FILES", 1_500));
     let from = repository.to_str().unwrap();
     git(bucket, &["clone", "-q", "--no-local", from, "clone"]);
-    let copied = sources(registry, COPIED);
+    let copied = sources_of(registry, COPIED);
     run(bucket, "cp", &["-a", copied.to_str().unwrap(), "copy"]);
-    let packed = sources(registry, PACKED);
+    let packed = sources_of(registry, PACKED);
     let archive = local.join("packed.tar");
     let archive = archive.to_str().unwrap();
     run(&packed, "tar", &["cf", archive, "."]);
     fs::create_dir(bucket.join("unpacked")).unwrap();
     run(&bucket.join("unpacked"), "tar", &["xf", archive]);
-    let built = sources(registry, BUILT);
+    let built = sources_of(registry, BUILT);
     run(bucket, "cp", &["-a", built.to_str().unwrap(), "built"]);
     build(&bucket.join("built"));
     let of_built = local.join("built");

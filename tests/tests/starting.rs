@@ -284,6 +284,24 @@ fn a_server_that_is_no_om_is_named_when_it_is_mounted() {
 }
 
 #[test]
+fn make_up_leaves_what_a_killed_cluster_left_to_the_binary() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    cluster.kill9();
+    let set = |key: &str, value: &Path| format!("{key}={}", value.display());
+    let made = Command::new("make")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+        // Without building anything, and with `true` as the binary.
+        .args(["--old-file=build", "up", "BIN=true"])
+        .arg(set("DIR", cluster.dir()))
+        .arg(set("MOUNT", &cluster.mountpoint()))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    cluster.restart();
+    cluster.stop();
+}
+
+#[test]
 fn a_start_that_is_refused_late_ends_in_order() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     cluster.stop();

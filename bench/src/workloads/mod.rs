@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use big::BigFile;
 pub(crate) use durable::DurableFiles;
 pub(crate) use plain::PlainFiles;
-pub(crate) use tree::{SourceTree, registry};
+pub(crate) use tree::SourceTree;
 
 use crate::error::{Result, io_error};
 use crate::measure::Results;

@@ -60,7 +60,7 @@ impl SourceTree {
             }
         }
         if left == files {
-            return Err(BenchError::NoSources(sources.to_owned()));
+            return Err(BenchError::NoSources);
         }
         let archive = tree.archive.to_string_lossy().into_owned();
         run(
@@ -109,18 +109,6 @@ fn copy(from: &Path, to: &Path, left: &mut usize) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where cargo keeps the sources of crates, in the directory of the registry that has most.
-pub(crate) fn registry() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = || std::env::home_dir().map(|home| home.join(".cargo"));
-    let cargo = cargo.or_else(home).unwrap_or_default();
-    let registries = cargo.join("registry/src");
-    let most = sorted(&registries)?
-        .into_iter()
-        .max_by_key(|dir| fs::read_dir(dir).map_or(0, Iterator::count));
-    most.ok_or(BenchError::NoSources(registries))
 }
 
 impl Scenario for SourceTree {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{self, File, OpenOptions};
+use uuid::Uuid;
 
 use crate::error::{CliError, Result};
 
@@ -60,8 +61,8 @@ impl LocalTarget {
             return write(&mut opened.map_err(|e| self.failed(e))?).await;
         }
         let whole = self.whole().await.map_err(|e| self.failed(e))?;
-        let name = whole.file_name().unwrap_or_default().to_string_lossy();
-        let part = whole.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        // The key's name may be as long as a name can be.
+        let part = whole.with_file_name(format!(".ozone-{}.part", Uuid::new_v4()));
         let created = File::create_new(&part).await;
         let mut file = created.map_err(|e| self.failed(e))?;
         let written = match write(&mut file).await {
@@ -142,6 +143,14 @@ mod tests {
                 path.display()
             )
         );
+    }
+
+    #[tokio::test]
+    async fn a_key_with_the_longest_name_is_downloaded() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("n".repeat(255));
+        download(&path, false, false).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 
     #[tokio::test]

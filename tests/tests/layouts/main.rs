@@ -63,6 +63,7 @@ fn trees_are_those_of_the_documents() {
     let om = dir.join("om");
     assert_dirs(&om.join("data"), &["db.checkpoints", "om.db/snapshots"]);
     assert_database(&om.join("data/om.db"));
+    assert_files(&om.join("data"), &["omMetrics"]);
     assert_raft_log(&group(&om.join("ratis")));
     let om_version = properties(&om.join("data/om/current/VERSION"));
     assert_keys(
