@@ -28,6 +28,9 @@ pub(crate) enum BenchError {
         "no sources of crates: run cargo fetch, or give a directory of source trees with --sources"
     )]
     NoSources,
+    /// Nor there.
+    #[error("no files in {}: give a directory of source trees with --sources", .0.display())]
+    NoFiles(PathBuf),
     /// The in-memory filesystem did not start.
     #[error("the in-memory filesystem did not mount: its errors are above")]
     Floor,

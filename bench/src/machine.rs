@@ -64,9 +64,9 @@ pub(crate) fn header(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<String
             kernel.release().display()
         ),
         format!("disk         {filesystem} on {device}: {rate:.0} fdatasync/s"),
-        "fsync        on: what fsync acknowledges is on disk. On the mount so is what close acknowledges of more"
+        "fsync        on: what fsync acknowledges is on disk. On the mount so is every rename and unlink, and what"
             .to_owned(),
-        "             than 16 KiB, and every rename and unlink; small files and new names follow within two seconds."
+        "             close commits; the last 16 KiB of a file and new names follow within two seconds."
             .to_owned(),
         "             On the raw disk all but fsync waits for nothing".to_owned(),
         format!(

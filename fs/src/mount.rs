@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
@@ -249,20 +250,30 @@ impl MountedFs {
     /// Commits everything and unmounts. Fails with [`MountError::InUse`], and stays mounted, while
     /// programs use the mount.
     pub async fn unmount(&self) -> Result<(), MountError> {
-        self.take_down(MntFlags::empty()).await
-    }
-
-    /// Commits everything and takes the mount out of the tree, even while programs use it: files
-    /// that they have open go on working until they are closed. Returns when the last is.
-    pub async fn detach(&self) -> Result<(), MountError> {
-        self.take_down(MntFlags::MNT_DETACH).await
-    }
-
-    async fn take_down(&self, flags: MntFlags) -> Result<(), MountError> {
         if *self.ended.borrow() {
             return Ok(());
         }
         self.vfs.sync().await;
+        self.leave_tree(MntFlags::empty()).await
+    }
+
+    /// Commits everything, if that is done within `patience`, and takes the mount out of the tree, even
+    /// while programs use it: files that they have open go on working until they are closed. Returns when
+    /// the last is.
+    pub async fn detach(&self, patience: Duration) -> Result<(), MountError> {
+        if tokio::time::timeout(patience, self.vfs.sync())
+            .await
+            .is_err()
+        {
+            tracing::warn!("not everything that was written could be committed in time");
+        }
+        self.leave_tree(MntFlags::MNT_DETACH).await
+    }
+
+    async fn leave_tree(&self, flags: MntFlags) -> Result<(), MountError> {
+        if *self.ended.borrow() {
+            return Ok(());
+        }
         let path = self.path.clone();
         blocking(move || umount(&path, flags)).await?;
         self.wait().await;

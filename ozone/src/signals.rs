@@ -5,7 +5,9 @@ use std::time::Duration;
 use ozone_fs::MountedFs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long programs that still use a mount may take to end, once it is out of the tree.
+/// How long what is not committed may take, before a mount is taken from the programs that use it.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long those programs may take to end, once it is out of the tree.
 const LAST_CLOSE: Duration = Duration::from_secs(5);
 
 /// Between attempts to unmount what programs still use.
@@ -72,9 +74,13 @@ pub(crate) async fn unmount(mounted: &MountedFs) {
 
 /// Takes a mount from the programs that use it, with everything committed that can be.
 pub(crate) async fn take_away(mounted: &MountedFs) {
-    match tokio::time::timeout(LAST_CLOSE, mounted.detach()).await {
+    let detached = mounted.detach(LAST_COMMIT);
+    match tokio::time::timeout(LAST_COMMIT + LAST_CLOSE, detached).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => eprintln!("ozone: {error}"),
-        Err(_) => eprintln!("ozone: programs still use {}", mounted.path().display()),
+        Err(_) => eprintln!(
+            "ozone: {} is unmounted, and programs still use what they have open there",
+            mounted.path().display()
+        ),
     }
 }

@@ -32,7 +32,8 @@ pub enum RaftError {
     /// The group stopped for good on this member: its log or its state machine failed. A restart of
     /// the process is needed, after the cause is removed.
     #[error(
-        "the group stopped on this member: {0}: free room on the disk of its log, or mend the disk, and start again"
+        "the group stopped on this member: {0}: mend what caused it (room on its disk, or a disk that fails), and \
+         start again"
     )]
     Fatal(String),
     /// No answer in time. A command may still take effect.

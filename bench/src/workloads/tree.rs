@@ -60,7 +60,7 @@ impl SourceTree {
             }
         }
         if left == files {
-            return Err(BenchError::NoSources);
+            return Err(BenchError::NoFiles(sources.to_owned()));
         }
         let archive = tree.archive.to_string_lossy().into_owned();
         run(

@@ -401,6 +401,11 @@ pub(crate) async fn close(node: &Arc<Node>, id: &str) -> OpResult<()> {
     let uuid = Uuid::parse_str(id).map_err(|_| bad_id(id))?;
     let pipelines = &node.pipelines;
     let _changing = pipelines.changing.lock().await;
+    let open = pipelines.open.get(&uuid).map(|entry| entry.value().clone());
+    if let Some(pipeline) = open {
+        // What only the log has must not go with it: else it is opened again at the next start.
+        crate::node::off_thread(move || pipeline.machine.flush_rows()).await?;
+    }
     let store = pipelines.store.clone();
     let closing = id.to_owned();
     crate::node::off_thread(move || store.mark_closed(&closing)).await?;

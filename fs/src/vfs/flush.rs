@@ -32,6 +32,12 @@ const EXTENTS: usize = 4096;
 /// Files that are flushed at a time in the background, and of those that closes have left to it.
 const FLUSHING: usize = 8;
 const FLUSHING_SMALL: usize = 256;
+/// A flush that takes longer than this takes nobody's turn.
+const STUCK: Duration = Duration::from_secs(2);
+/// How long the OM may take to say whether a session is still there, after a flush has failed.
+const PROBE: Duration = Duration::from_secs(2);
+/// Pause between two looks at what is to be committed as writers wait for memory.
+const PRESSURE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Files that are flushed in the background: each by one task, and none waits for another.
 #[derive(Debug)]
@@ -73,11 +79,21 @@ impl Turn {
             false => &vfs.flushing.large,
         };
         let permit = room.acquire().await;
-        let freed = vfs.write_out_part(&self.inode, what).await;
-        drop(permit);
+        let freed = {
+            // Made only now: many files may wait for their turn.
+            let mut work = Box::pin(vfs.write_out_part(&self.inode, what));
+            tokio::select! {
+                freed = &mut work => freed,
+                () = vfs.clock.sleep(STUCK) => {
+                    drop(permit);
+                    work.await
+                }
+            }
+        };
         drop(self);
-        // More may have been written meanwhile, by those who wait for memory.
-        if freed > 0 && vfs.budget.used() > vfs.budget.limit() {
+        // More may have been written meanwhile, by those who wait for memory, or what was old is young again.
+        let maybe_more = freed > 0 || what == Commit::Aged;
+        if maybe_more && vfs.budget.used() > vfs.budget.limit() {
             vfs.pressure.notify_one();
         }
     }
@@ -154,15 +170,21 @@ impl Vfs {
         }
     }
 
-    /// Commits what a close has left to the background. Fails with what was lost of the file, then or before, if
-    /// nobody was told.
+    /// Commits what a close has left to the background. Fails with what was lost of the file, then, or before if
+    /// nobody has it open who will be told.
     pub(crate) async fn write_out_left(&self, inode: &Inode) -> Result<()> {
+        let Some(data) = inode.data_if_any() else {
+            return Ok(());
+        };
         let seen = AtomicU64::new(inode.failures_told());
-        let left = |data: &FileData| data.pending.lock().is_left();
-        if inode.data_if_any().is_some_and(left) {
+        let left = data.pending.lock().is_left();
+        if left {
             self.write_out(inode).await;
         }
-        inode.tell_failure(&seen)
+        match left || !inode.is_open() {
+            true => inode.tell_failure(&seen),
+            false => Ok(()),
+        }
     }
 
     async fn write_out_locked(
@@ -185,7 +207,9 @@ impl Vfs {
         {
             // A writer dies with its session; a new one may do what the old could not.
             tracing::warn!(inode = inode.id, %error, "a flush failed and is tried again");
-            self.session_as_it_is().probe().await;
+            let session = self.session_as_it_is();
+            // Without an answer the second attempt finds out.
+            let _ = tokio::time::timeout(PROBE, session.probe()).await;
             outcome = self.send_and_commit(inode, data, writer, what).await;
         }
         if let Err(error) = outcome {
@@ -429,7 +453,10 @@ pub(crate) async fn flusher(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
         let wait = due.saturating_sub(vfs.now());
         tokio::select! {
             () = vfs.clock.sleep(wait) => {}
-            () = vfs.pressure.notified() => vfs.begin_flush(Commit::Pages, |_| true),
+            () = vfs.pressure.notified() => {
+                vfs.begin_flush(Commit::Pages, |_| true);
+                vfs.clock.sleep(PRESSURE_PAUSE).await;
+            }
             _ = stop.changed() => return,
         }
     }

@@ -96,7 +96,7 @@ impl Vfs {
             self.leases.forget_everything();
             // The kernel was told to believe things until then at most; but pages it keeps.
             self.clock.sleep(self.leases.left()).await;
-            self.forget_pages().await;
+            with_renewals(&*self.clock, self.forget_pages(), renew).await;
         }
         if news.changes.is_empty() {
             return;
@@ -253,6 +253,9 @@ async fn with_renewals<R: Future<Output = ()>>(
 /// Renews the leases of a mount, and hears of changes, until `stop`.
 pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
     let (mut seen, mut of) = (0, 0);
+    // Whether everything was to be forgotten. What is read until the namespace has heard that it was, it tells nobody
+    // of when it changes.
+    let mut forgetful = false;
     loop {
         let session = vfs.session_as_it_is();
         if session.id() != of {
@@ -268,6 +271,10 @@ pub(crate) async fn keeper(vfs: Arc<Vfs>, mut stop: watch::Receiver<bool>) {
                 vfs.hear(&news, &session, seen).await;
                 vfs.leases.renewed(sent + lifetime(&news));
                 let renew = || vfs.renew_unheard(&session, seen);
+                if forgetful && !news.everything {
+                    with_renewals(&*vfs.clock, vfs.forget_pages(), renew).await;
+                }
+                forgetful = news.everything;
                 with_renewals(&*vfs.clock, vfs.follow_all(), renew).await;
                 if !news.everything && vfs.session_as_it_is().id() == of {
                     vfs.backlog.hold(&news.exclusive);

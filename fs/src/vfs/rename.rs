@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use nix::errno::Errno;
 
-use crate::data::Commit;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::names::Belief;
@@ -113,10 +112,13 @@ impl Vfs {
             }
             Belief::Unknown => {
                 let place = dir.children();
-                let left = |inode: &Inode| {
-                    inode.may_be_at(&place, name) && inode.data().pending.lock().is_left()
-                };
-                self.flush_dirty(Commit::All, left).await;
+                let dirty = self.dirty.iter().map(|entry| entry.value().clone());
+                let mut there: Vec<_> = dirty.filter(|i| i.may_be_at(&place, name)).collect();
+                // What was lost is not dirty any more.
+                there.extend(self.inodes.at(&place, name));
+                for inode in there {
+                    self.write_out_left(&inode).await?;
+                }
             }
             Belief::Nothing => {}
         }

@@ -229,11 +229,14 @@ fn count_datanodes(dir: &Path, asked: Option<u16>, existing: u16) -> Result<u16,
 /// Refuses to begin anew, without a word, what a cluster of so many datanodes had and is not there: its disk may not
 /// be mounted, so that only an empty directory is left. Blocks.
 fn check_whole(dir: &Path, datanodes: u16) -> Result<(), String> {
-    let gone = |name: &String| {
-        let entries = std::fs::read_dir(dir.join(name)).into_iter().flatten();
+    let gone = |name: &String| match std::fs::read_dir(dir.join(name)) {
         // What mkfs leaves in an empty filesystem is nothing.
-        let names = entries.flatten().map(|entry| entry.file_name());
-        names.filter(|name| name != "lost+found").count() == 0
+        Ok(entries) => {
+            let names = entries.flatten().map(|entry| entry.file_name());
+            names.filter(|name| name != "lost+found").count() == 0
+        }
+        // Whatever else is wrong with it, its server says.
+        Err(error) => error.kind() == ErrorKind::NotFound,
     };
     let servers = ["scm", "om"].map(str::to_owned).into_iter();
     let missing = servers.filter(|_| datanodes > 0).find(gone);
