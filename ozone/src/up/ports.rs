@@ -224,10 +224,16 @@ fn value(key: &str, port: u16) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// Held by tests that take free ports: all would begin with the slice of this process.
+    static TAKING: Mutex<()> = Mutex::new(());
 
     #[test]
     fn recorded_ports_are_kept_and_count_the_datanodes() {
+        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         assert!(recorded(dir.path()).unwrap().is_empty());
         let (first, slice) = free(&Ports::new(), 2).unwrap();
@@ -241,6 +247,7 @@ mod tests {
 
     #[test]
     fn clusters_that_start_at_once_share_no_port_though_none_is_bound_yet() {
+        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, _slice) = free(&Ports::new(), 3).unwrap();
         let own = |ports: &Ports| ports.values().copied().collect::<BTreeSet<_>>();
         let (second, _other) = free(&Ports::new(), 3).unwrap();
@@ -269,6 +276,7 @@ mod tests {
 
     #[test]
     fn a_recorded_port_that_is_taken_is_chosen_anew_where_that_was_asked_for() {
+        let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let known = Ports::from([("ozone.om.address".to_owned(), port)]);
