@@ -11,11 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ozone_tests::cluster::SecondMount;
-use ozone_tests::wait::{Over, wait_for};
 use ozone_tests::{Cluster, ClusterOptions};
-
-/// Longest that a mount may take to hear of a change after which it was told to forget everything.
-const SOON: Duration = Duration::from_secs(10);
 
 /// A bucket as two mounts show it.
 struct Two {
@@ -133,40 +129,6 @@ fn pages_of_an_open_file_go_though_its_mount_was_quiet_when_another_took_the_buc
         open.read_exact_at(&mut buffer, 0).unwrap();
         assert!(buffer.iter().all(|byte| *byte == round), "old bytes");
     }
-}
-
-#[test]
-fn who_reads_all_the_time_sees_what_another_mount_wrote_soon() {
-    let two = two();
-    fs::write(two.here.join("f"), vec![b'a'; 10_000]).unwrap();
-    let open = fs::File::open(two.there.join("f")).unwrap();
-    let seen = || {
-        let mut buffer = vec![0; 10_000];
-        open.read_exact_at(&mut buffer, 0).unwrap();
-        buffer
-    };
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // Brings pages back as soon as they are gone.
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                seen();
-            }
-        });
-        let _over = Over(&done);
-        for round in [b'b', b'c', b'd'] {
-            two.cluster.alone(&two.here);
-            let written = vec![round; 10_000];
-            let writer = OpenOptions::new().write(true).open(two.here.join("f"));
-            let writer = writer.unwrap();
-            writer.write_all_at(&written, 0).unwrap();
-            writer.sync_all().unwrap();
-            wait_for(SOON, || match seen() == written {
-                true => Ok(()),
-                false => Err(format!("old bytes in round {round}")),
-            });
-        }
-    });
 }
 
 #[test]
