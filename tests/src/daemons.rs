@@ -77,6 +77,17 @@ impl Default for DaemonOptions {
     }
 }
 
+impl DaemonOptions {
+    /// One datanode, and one copy.
+    pub fn one_copy() -> Self {
+        Self {
+            datanodes: 1,
+            replication: "ONE",
+            ..Self::default()
+        }
+    }
+}
+
 /// The processes of a cluster. Dropping it kills and unmounts what is left.
 pub struct Daemons {
     options: DaemonOptions,

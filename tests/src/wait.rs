@@ -1,19 +1,9 @@
 //! Waiting for what the cluster does by itself, for a while and no longer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Says that it is over, however it ends, to threads that work until then.
-pub struct Over<'a>(pub &'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Looks again and again until `look` gives something. Panics after `limit` with the last reason.
 pub fn wait_for<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {

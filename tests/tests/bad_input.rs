@@ -170,11 +170,7 @@ fn a_damaged_entry_inside_a_log_stops_the_start() {
 #[test]
 fn a_damaged_entry_inside_the_log_of_a_pipeline_is_named_and_nothing_is_thrown_away() {
     let datanode = Daemon::Datanode(1);
-    let mut cluster = Daemons::start(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::start(DaemonOptions::one_copy());
     let file = cluster.bucket("vol", "bucket").join("f");
     let content = bytes(9, 1 << 20);
     write_durably(&file, &content);

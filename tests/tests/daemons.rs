@@ -201,11 +201,7 @@ fn a_mount_outlives_kills_of_om_and_scm() {
 
 #[test]
 fn mount_and_shell_see_the_same_bytes() {
-    let mut cluster = Daemons::start(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::start(DaemonOptions::one_copy());
     let bucket = cluster.bucket("vol", "bucket");
     for (n, size) in [0, 1, 4 << 10, 16 << 10, (16 << 10) + 1, 70 * MIB + 13]
         .into_iter()
@@ -230,11 +226,7 @@ fn mount_and_shell_see_the_same_bytes() {
 
 #[test]
 fn a_second_server_on_the_same_directories_names_the_first() {
-    let mut cluster = Daemons::new(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::new(DaemonOptions::one_copy());
     cluster.start_servers();
     for server in [Daemon::Scm, Daemon::Om] {
         let refused = cluster.refused(server);
@@ -251,11 +243,7 @@ fn a_second_server_on_the_same_directories_names_the_first() {
 
 #[test]
 fn small_files_are_committed_while_a_datanode_stands_still() {
-    let mut cluster = Daemons::start(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::start(DaemonOptions::one_copy());
     let bucket = cluster.bucket("vol", "bucket");
     let pid = i32::try_from(cluster.pid(Daemon::Datanode(1))).unwrap();
     kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();

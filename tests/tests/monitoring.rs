@@ -18,11 +18,7 @@ fn metrics(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_server_tells_its_health_and_its_numbers() {
-    let cluster = Daemons::start(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let cluster = Daemons::start(DaemonOptions::one_copy());
     std::fs::write(cluster.bucket("vol", "bucket").join("file"), "content").unwrap();
     let servers = [
         (Daemon::Scm, "scm_"),

@@ -226,11 +226,7 @@ fn a_directory_that_cannot_be_written_is_named() {
 
 #[test]
 fn servers_on_a_read_only_disk_say_so_and_are_well_once_it_is_not() {
-    let mut cluster = Daemons::start(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::start(DaemonOptions::one_copy());
     let file = cluster.bucket("vol", "bucket").join("f");
     fs::write(&file, "content").unwrap();
     cluster.stop_all();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ozone_tests::content::{bytes, number, rng};
 use ozone_tests::shared::Bucket;
 use ozone_tests::shell::run;
-use ozone_tests::wait::{Over, wait_for};
+use ozone_tests::wait::wait_for;
 use ozone_tests::{Cluster, ClusterOptions};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -23,6 +23,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn write_only(path: &Path) -> File {
     OpenOptions::new().write(true).open(path).unwrap()
+}
+
+/// Says that it is over, however it ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

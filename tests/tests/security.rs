@@ -25,10 +25,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A cluster of which nothing runs yet.
 fn daemons(properties: &[(&'static str, &'static str)]) -> Daemons {
     Daemons::new(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
         properties: properties.to_vec(),
         log_requests: true,
+        ..DaemonOptions::one_copy()
     })
 }
 

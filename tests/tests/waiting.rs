@@ -24,11 +24,7 @@ fn wait_for_words(cluster: &Daemons, daemon: Daemon, words: &[&str]) {
 
 #[test]
 fn a_datanode_without_scm_and_a_mount_without_om_say_whom_they_wait_for() {
-    let mut cluster = Daemons::new(DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
-        ..DaemonOptions::default()
-    });
+    let mut cluster = Daemons::new(DaemonOptions::one_copy());
     cluster.spawn(Daemon::Datanode(1));
     cluster.spawn(Daemon::Mount);
     let key = "ozone.scm.datanode.address";

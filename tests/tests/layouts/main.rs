@@ -34,10 +34,8 @@ const PRODUCTION: &[(&str, &str)] = &[
 
 fn options(properties: &[(&'static str, &'static str)]) -> DaemonOptions {
     DaemonOptions {
-        datanodes: 1,
-        replication: "ONE",
         properties: properties.to_vec(),
-        ..DaemonOptions::default()
+        ..DaemonOptions::one_copy()
     }
 }
 
