@@ -65,6 +65,8 @@ pub(crate) struct Pending {
     pumping: bool,
     /// Whether the writer failed and everything in flight has to be sent again.
     broken: bool,
+    /// Whether somebody has begun to use the writer, and not ended.
+    using: bool,
 }
 
 /// What of a file is to be committed.
@@ -258,6 +260,19 @@ impl Pending {
         self.broken = true;
     }
 
+    /// The writer is about to be used. Whether the last use was given up in the middle: nobody knows then what the writer
+    /// has, and it is lost.
+    pub(crate) fn begin_use(&mut self) -> bool {
+        let given_up = std::mem::replace(&mut self.using, true);
+        self.broken |= given_up;
+        given_up
+    }
+
+    /// That use has ended, however it went.
+    pub(crate) fn end_use(&mut self) {
+        self.using = false;
+    }
+
     /// Everything in flight is committed, or lost, of what was taken as `what`, at monotonic time `now`. Returns the
     /// bytes that are no longer held.
     pub(crate) fn landed(&mut self, what: Commit, now: Duration) -> usize {
@@ -338,6 +353,20 @@ mod tests {
         assert_eq!(bytes, b"aabb");
         assert_eq!(pending.landed(Commit::All, Duration::ZERO), 4);
         write(&mut pending, 0, "c");
+        assert_eq!(pending.take(Commit::All, 0).0.len(), 1);
+    }
+
+    #[test]
+    fn what_a_use_of_the_writer_that_was_given_up_had_taken_is_sent_again() {
+        let mut pending = Pending::default();
+        write(&mut pending, 0, "aaaa");
+        assert!(!pending.begin_use());
+        pending.take(Commit::All, 0);
+        pending.end_use();
+        assert!(!pending.begin_use());
+        assert!(pending.take(Commit::All, 0).0.is_empty());
+        // Without an end.
+        assert!(pending.begin_use());
         assert_eq!(pending.take(Commit::All, 0).0.len(), 1);
     }
 

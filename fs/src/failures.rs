@@ -26,6 +26,12 @@ impl Failures {
         self.told
     }
 
+    /// The last failure, if a handle that has told of `seen` has not told of it.
+    pub(crate) fn untold(&self, seen: &AtomicU64) -> Option<FsError> {
+        let untold = seen.load(Ordering::Acquire) < self.count;
+        untold.then(|| self.last.clone()).flatten()
+    }
+
     /// The last failure, if a handle that has told of `seen` has not told of it; from now on it has.
     pub(crate) fn tell(&mut self, seen: &AtomicU64) -> Result<()> {
         if seen.swap(self.count, Ordering::AcqRel) >= self.count {
@@ -62,7 +68,10 @@ mod tests {
         let mut failures = Failures::default();
         failures.add(Errno::EIO.into());
         let later = AtomicU64::new(failures.told());
+        // Looking tells nobody.
+        assert!(failures.untold(&later).is_some_and(|e| e.is(Errno::EIO)));
         assert!(failures.tell(&later).unwrap_err().is(Errno::EIO));
+        assert!(failures.untold(&later).is_none());
         let latest = AtomicU64::new(failures.told());
         assert!(failures.tell(&latest).is_ok());
     }

@@ -1,6 +1,7 @@
 //! The kernel's requests: each is decoded, handed to a task that calls [`Vfs`], and answered from
 //! there. Nothing is decided here.
 
+pub(crate) mod apart;
 mod convert;
 pub(crate) mod kernel;
 mod passing;

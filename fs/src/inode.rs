@@ -382,6 +382,12 @@ impl Inode {
             .map_or(0, |failures| failures.lock().told())
     }
 
+    /// The failure that a handle which has told of `seen` has not told of, and which stays so.
+    pub(crate) fn untold_failure(&self, seen: &AtomicU64) -> Option<FsError> {
+        let failures = self.failures.get();
+        failures.and_then(|failures| failures.lock().untold(seen))
+    }
+
     /// The failure that a handle has to tell of which has told of `seen`.
     pub(crate) fn tell_failure(&self, seen: &AtomicU64) -> Result<()> {
         match self.failures.get() {

@@ -11,6 +11,7 @@ mod data;
 mod errno;
 mod failures;
 mod fuse;
+pub mod guard;
 mod handle;
 mod inode;
 mod leases;

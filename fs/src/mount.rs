@@ -17,7 +17,9 @@ use tokio::sync::watch;
 
 use crate::errno::FsError;
 use crate::fuse::Fuse;
+use crate::fuse::apart::Apart;
 use crate::fuse::kernel::Kernel;
+use crate::guard::Guard;
 use crate::mountpoint;
 use crate::options::MountOptions;
 use crate::vfs::{Vfs, VfsOptions};
@@ -126,18 +128,31 @@ pub async fn mount(
     let path = blocking(move || check(&path, &asked)).await?;
     let vfs = Vfs::start(client, vfs_options(&path, &options)).await?;
     let fuse = Fuse::new(vfs.clone());
-    let session = match start(path.clone(), options, fuse).await {
-        Ok(session) => session,
+    let guard = options.guard.clone();
+    let (session, apart) = match start(path.clone(), options, fuse).await {
+        Ok(started) => started,
         Err(error) => {
             vfs.shutdown().await;
             return Err(error);
         }
     };
-    vfs.set_kernel(Arc::new(Kernel(session.notifier())));
+    let guard = guard.and_then(|program| match start_guard(&program, &apart) {
+        Ok(guard) => Some(guard),
+        Err(error) => {
+            tracing::warn!(%error, program = %program.display(), "nobody guards the mount: a kill may leave it");
+            None
+        }
+    });
+    let notifier = session.notifier();
+    vfs.set_kernel(Arc::new(Kernel { notifier, apart }));
     let (sender, ended) = watch::channel(false);
-    tokio::spawn(supervise(session, vfs.clone(), sender));
+    tokio::spawn(supervise((session, guard), vfs.clone(), sender));
     tracing::info!(mountpoint = %path.display(), "mounted");
     Ok(MountedFs { path, vfs, ended })
+}
+
+fn start_guard(program: &Path, apart: &Apart) -> io::Result<Guard> {
+    Guard::start(program, apart.device()?)
 }
 
 fn vfs_options(path: &Path, options: &MountOptions) -> VfsOptions {
@@ -177,9 +192,12 @@ async fn start(
     path: PathBuf,
     options: MountOptions,
     fuse: Fuse,
-) -> Result<BackgroundSession, MountError> {
+) -> Result<(BackgroundSession, Apart), MountError> {
     blocking(move || {
-        let session = Session::new(fuse, &path, &config(&options)).and_then(Session::spawn);
+        let session = Session::new(fuse, &path, &config(&options)).and_then(|session| {
+            let apart = Apart::start(&session)?;
+            Ok((session.spawn()?, apart))
+        });
         let session = session.map_err(|error| refused(&path, error))?;
         if let Err(error) = mountpoint::set_read_ahead(&path, options.read_ahead) {
             tracing::warn!(%error, "the kernel reads ahead as it does by default: sequential reads are slower");
@@ -230,8 +248,17 @@ fn refused(path: &Path, error: io::Error) -> MountError {
 }
 
 /// Waits for the end of the mount, however it comes, and commits what is left.
-async fn supervise(session: BackgroundSession, vfs: Arc<Vfs>, ended: watch::Sender<bool>) {
-    let joined = tokio::task::spawn_blocking(move || session.join()).await;
+async fn supervise(
+    (session, guard): (BackgroundSession, Option<Guard>),
+    vfs: Arc<Vfs>,
+    ended: watch::Sender<bool>,
+) {
+    let joined = tokio::task::spawn_blocking(move || {
+        let ended = session.join();
+        guard.into_iter().for_each(Guard::end);
+        ended
+    });
+    let joined = joined.await;
     match joined {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the mount ended with an error"),
@@ -253,7 +280,7 @@ impl MountedFs {
         if *self.ended.borrow() {
             return Ok(());
         }
-        self.vfs.sync().await;
+        self.sync().await;
         self.leave_tree(MntFlags::empty()).await
     }
 
@@ -261,13 +288,18 @@ impl MountedFs {
     /// while programs use it: files that they have open go on working until they are closed. Returns when
     /// the last is.
     pub async fn detach(&self, patience: Duration) -> Result<(), MountError> {
-        if tokio::time::timeout(patience, self.vfs.sync())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(patience, self.sync()).await.is_err() {
             tracing::warn!("not everything that was written could be committed in time");
         }
         self.leave_tree(MntFlags::MNT_DETACH).await
+    }
+
+    /// Commits everything. It goes on when nobody waits for it any more: of what is committed in part, the next who
+    /// commits would believe that it was committed whole.
+    async fn sync(&self) {
+        let vfs = self.vfs.clone();
+        // It ends with the runtime only.
+        let _ = tokio::spawn(async move { vfs.sync().await }).await;
     }
 
     async fn leave_tree(&self, flags: MntFlags) -> Result<(), MountError> {

@@ -1,5 +1,6 @@
 //! What `-o` says, in the words that mount(8) users know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::Uid;
@@ -36,6 +37,9 @@ pub struct MountOptions {
     /// `verify=always`: every read is verified. Otherwise (`verify=once`, the default) a file that its datanode,
     /// on this machine, has verified as a whole is read by the kernel alone.
     pub verify_always: bool,
+    /// The program that guards the mount ([`crate::guard`]); without one, a kill of this process at the wrong moment
+    /// leaves it.
+    pub guard: Option<PathBuf>,
 }
 
 impl Default for MountOptions {
@@ -54,6 +58,7 @@ impl Default for MountOptions {
             dirty_limit: 64 << 20,
             read_ahead: 4 << 20,
             verify_always: false,
+            guard: None,
         }
     }
 }

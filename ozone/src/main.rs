@@ -56,6 +56,12 @@ enum Command {
     Up(up::UpArgs),
     /// Mounts the namespace of a cluster.
     Mount(mount::MountArgs),
+    /// Stays when the process of a mount is killed, until nobody waits for it.
+    #[command(name = ozone_fs::guard::COMMAND, hide = true)]
+    MountGuard {
+        /// The process.
+        parent: i32,
+    },
     /// Runs a Storage Container Manager.
     Scm(daemon::ScmArgs),
     /// Runs an Ozone Manager.
@@ -134,6 +140,11 @@ async fn run(mut args: Args) -> ExitCode {
         eprint!("{}", Args::command().render_help());
         return ExitCode::from(NO_COMMAND);
     };
+    if let Command::MountGuard { parent } = command {
+        let guarded = ozone_fs::guard::guard(parent).await;
+        // At once: a thread waits for requests that do not come.
+        leave(guarded.map_or(ExitCode::from(FAILED), |()| ExitCode::SUCCESS));
+    }
     if let Command::Fs(fs) = &mut command {
         let generic = fs.take_generic();
         args.conf = generic.conf.map(PathBuf::from).or(args.conf);

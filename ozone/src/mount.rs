@@ -39,6 +39,7 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
         .collect::<Result<_, _>>()?;
     let mut options = MountOptions {
         source: args.om.clone(),
+        guard: std::env::current_exe().ok(),
         ..MountOptions::default()
     };
     for list in &args.options {
@@ -48,12 +49,10 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
     let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options)
         .await
         .map_err(|e| e.to_string())?;
+    let mut signals = signals::Stop::watch()?;
     tokio::select! {
         () = mounted.wait() => {}
-        stopped = signals::stop() => {
-            stopped?;
-            signals::unmount(&mounted).await;
-        }
+        () = signals.told() => signals::unmount(&mounted, &mut signals).await,
     }
     client.close().await;
     Ok(())

@@ -56,19 +56,16 @@ async fn last_user(mounted: &MountedFs) {
 
 /// Unmounts. While programs use the mount, says so and waits for them; told to stop again, takes the
 /// mount from them, with everything written so far committed.
-pub(crate) async fn unmount(mounted: &MountedFs) {
-    let Err(error) = mounted.unmount().await else {
-        return;
-    };
-    eprintln!("ozone: {error}; stopping once more takes it from them");
-    let again = async {
-        if let Err(error) = stop().await {
-            eprintln!("ozone: {error}");
+pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) {
+    let unmounted = async {
+        if let Err(error) = mounted.unmount().await {
+            eprintln!("ozone: {error}; stopping once more takes it from them");
+            last_user(mounted).await;
         }
     };
     tokio::select! {
-        () = last_user(mounted) => {}
-        () = again => take_away(mounted).await,
+        () = unmounted => {}
+        () = signals.told() => take_away(mounted).await,
     }
 }
 

@@ -239,6 +239,19 @@ impl Vfs {
         writer: &mut Option<FileWriter>,
         what: Commit,
     ) -> Result<()> {
+        begin_use(data, writer).await;
+        let outcome = self.use_writer(inode, data, writer, what).await;
+        data.pending.lock().end_use();
+        outcome
+    }
+
+    async fn use_writer(
+        &self,
+        inode: &Inode,
+        data: &FileData,
+        writer: &mut Option<FileWriter>,
+        what: Commit,
+    ) -> Result<()> {
         let placed = writer.as_ref().map_or(0, FileWriter::placed);
         let (pieces, replaced) = data.pending.lock().take(what, placed);
         self.budget.give(replaced);
@@ -367,10 +380,12 @@ impl Vfs {
         let data = inode.data();
         loop {
             let mut writer = data.writer.lock().await;
+            begin_use(data, &mut writer).await;
             let placed = writer.as_ref().map_or(0, FileWriter::placed);
             let (pieces, replaced) = data.pending.lock().take_runs(placed);
             self.budget.give(replaced);
             if pieces.is_empty() {
+                data.pending.lock().end_use();
                 return;
             }
             self.pump_runs(inode, data, &mut writer, pieces).await;
@@ -398,6 +413,7 @@ impl Vfs {
                 broken.close().await;
             }
         }
+        data.pending.lock().end_use();
         // What is in flight stays in memory until it is committed.
         if failed || data.pending.lock().in_flight_bytes() >= self.budget.limit() / 2 {
             self.write_out_locked(inode, data, slot, Commit::Sent).await;
@@ -437,6 +453,15 @@ impl Vfs {
     fn is_aged(&self, data: &FileData) -> bool {
         let since = data.pending.lock().since();
         since.is_some_and(|since| self.now().saturating_sub(since) >= AGE)
+    }
+}
+
+/// From here on the writer has what nobody knows of, until the use has ended. What a task did that was given up in the
+/// middle, as when the process ends, must not be taken for done.
+async fn begin_use(data: &FileData, writer: &mut Option<FileWriter>) {
+    let given_up = data.pending.lock().begin_use();
+    if given_up && let Some(unsure) = writer.take() {
+        unsure.close().await;
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,9 +16,8 @@ use tokio::sync::watch;
 use crate::errno::Result;
 use crate::inode::Inode;
 use crate::leases::Asked;
-use crate::number;
 use crate::vfs::Vfs;
-use crate::wire::{self, Change, RenewLeasesResponse};
+use crate::wire::{self, RenewLeasesResponse};
 
 /// Pause before a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -27,20 +25,6 @@ const RETRY: Duration = Duration::from_millis(100);
 /// for a second.
 const RENEWAL: Duration = Duration::from_millis(250);
 const RENEWALS: Duration = Duration::from_secs(10);
-/// How often a wait for the kernel looks whether the kernel waits for this mount.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// What the kernel has cached, to be forgotten. Calls may wait for system calls in that directory to end.
-pub trait KernelCache: Send + Sync {
-    /// What is under a name of a directory.
-    fn forget_name(&self, dir: u64, name: &[u8]);
-    /// The attributes of an inode, and the content if it is a file.
-    fn forget_inode(&self, ino: u64);
-    /// These bytes of a file's content.
-    fn forget_bytes(&self, ino: u64, bytes: Range<u64>);
-    /// This is the content of a file, of which nobody has a page: does not wait.
-    fn keep_bytes(&self, ino: u64, content: &[u8]);
-}
 
 /// Counts a change of a directory's names by this mount for as long as it lives: meanwhile the kernel
 /// holds the directory, and forgets none of its names.
@@ -75,11 +59,6 @@ pub(crate) fn told<T>(
 }
 
 impl Vfs {
-    /// From now on `kernel` caches what this filesystem answers.
-    pub fn set_kernel(&self, kernel: Arc<dyn KernelCache>) {
-        let _ = self.kernel.set(kernel);
-    }
-
     /// Forgets what somebody else has changed, here and in the kernel: the answer to a renewal in
     /// `session` that acknowledged changes up to `seen`.
     async fn hear(&self, news: &RenewLeasesResponse, session: &Session, seen: u64) {
@@ -114,39 +93,12 @@ impl Vfs {
                 directories.insert(change.object_id);
             }
         }
-        if let Some(kernel) = self.kernel.get().cloned() {
-            let changes = news.changes.iter().filter(|change| !change.recall);
-            let changes: Vec<Change> = changes.cloned().collect();
-            let with_second = |id: &u64| self.inodes.peek(*id).is_some_and(|i| i.has_second());
-            let changed = changes.iter().map(|change| change.object_id);
-            let seconds: Vec<u64> = changed.filter(with_second).map(number::second).collect();
-            let forgetting = tokio::task::spawn_blocking(move || {
-                forget(&*kernel, &changes);
-                seconds.iter().for_each(|ino| kernel.forget_inode(*ino));
-            });
-            self.unless_in_use(forgetting, &directories).await;
-        }
+        let changes = news.changes.iter().filter(|change| !change.recall);
+        let stale = self.stale(changes);
+        with_renewals(&*self.clock, self.forget_all(stale, &directories), renew).await;
         let gone = news.changes.iter().filter(|change| change.gone);
         self.let_go(gone.map(|change| change.object_id).collect())
             .await;
-    }
-
-    /// Has the kernel forget the content of all files that programs have open. Of the others it forgets what has
-    /// changed when they are opened.
-    async fn forget_pages(&self) {
-        let Some(kernel) = self.kernel.get().cloned() else {
-            return;
-        };
-        let open = self.inodes.open();
-        let forgetting = tokio::task::spawn_blocking(move || {
-            for inode in open {
-                kernel.forget_inode(inode.id);
-                if inode.has_second() {
-                    kernel.forget_inode(number::second(inode.id));
-                }
-            }
-        });
-        self.unless_in_use(forgetting, &BTreeSet::new()).await;
     }
 
     /// Renews the leases without a word that any change after `seen` was heard of: whoever waits for that
@@ -185,39 +137,6 @@ impl Vfs {
         let session = self.session_as_it_is();
         if let Err(error) = self.namespace.release(session.id(), unknown).await {
             tracing::debug!(%error, "removed files are held until the session ends");
-        }
-    }
-
-    /// Waits for the kernel, but not while it may be waiting for a change in one of these directories
-    /// by this mount, which may wait for a mount that waits for this one: then it forgets when that
-    /// change is done.
-    async fn unless_in_use(
-        &self,
-        mut forgetting: tokio::task::JoinHandle<()>,
-        directories: &BTreeSet<u64>,
-    ) {
-        let in_use = || {
-            directories.iter().any(|ino| {
-                self.inodes
-                    .peek(*ino)
-                    .is_some_and(|dir| dir.changing.load(Ordering::Acquire) > 0)
-            })
-        };
-        loop {
-            tokio::select! {
-                _ = &mut forgetting => return,
-                () = self.clock.sleep(LOOK) => if in_use() { return },
-            }
-        }
-    }
-}
-
-fn forget(kernel: &dyn KernelCache, changes: &[Change]) {
-    for change in changes {
-        if change.name.is_empty() {
-            kernel.forget_inode(change.object_id);
-        } else {
-            kernel.forget_name(change.object_id, &change.name);
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod create;
 pub mod dir;
 pub mod dirty;
 mod flush;
+mod forget;
 mod leases;
 pub mod lookup;
 pub(crate) mod objects;
@@ -57,7 +58,7 @@ use crate::vfs::callers::Callers;
 use crate::vfs::sessions::Sessions;
 use crate::wire;
 
-pub use leases::KernelCache;
+pub use forget::{KernelCache, Stale};
 pub use rename::{Name, Target};
 
 /// Who makes a system call.

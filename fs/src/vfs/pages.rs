@@ -12,8 +12,7 @@ use bytes::Bytes;
 
 use crate::handle::FileHandle;
 use crate::inode::Inode;
-use crate::number;
-use crate::vfs::Vfs;
+use crate::vfs::{Stale, Vfs};
 
 /// Bytes of a file of which the kernel is given the pages. The file of a longer one is read by the kernel itself
 /// (adr/0004).
@@ -22,18 +21,10 @@ const KEPT: u64 = 1 << 20;
 impl Vfs {
     /// The kernel gives up its pages of these bytes of a file.
     pub(super) async fn drop_pages(&self, inode: &Inode, bytes: Range<u64>) {
-        let Some(kernel) = self.kernel.get().cloned() else {
-            return;
-        };
         self.await_pages(inode).await;
-        let first = inode.id;
-        let second = inode.has_second().then(|| number::second(first));
-        let dropping = tokio::task::spawn_blocking(move || {
-            for ino in std::iter::once(first).chain(second) {
-                kernel.forget_bytes(ino, bytes.clone());
-            }
-        });
-        if dropping.await.is_err() {
+        let numbers = self.numbers(inode.id);
+        let stale = numbers.map(|ino| Stale::Bytes(ino, bytes.clone()));
+        if !self.forget_soon(stale.collect()).await {
             tracing::warn!(
                 inode = inode.id,
                 "the kernel may show what was there before a write"

@@ -21,7 +21,7 @@ use crate::handle::FileHandle;
 use crate::inode::Inode;
 use crate::lent::{self, Lent, Map, Mirror, PassThrough};
 use crate::number;
-use crate::vfs::Vfs;
+use crate::vfs::{Stale, Vfs};
 
 /// Bytes that are copied at a time into a file that shows a change.
 const PIECE: u64 = 1 << 20;
@@ -176,11 +176,7 @@ impl Vfs {
         let Some(done) = file.behind.as_ref().and_then(|behind| behind.read(read)) else {
             return;
         };
-        let (Some(kernel), ino) = (self.kernel.get().cloned(), file.inode.id) else {
-            return;
-        };
-        self.runtime
-            .spawn_blocking(move || kernel.forget_bytes(ino, done));
+        drop(self.forget_soon(vec![Stale::Bytes(file.inode.id, done)]));
     }
 
     /// Before this mount changes the content of a file: whoever reads it by itself is to see that.
@@ -200,12 +196,7 @@ impl Vfs {
         }
         drop(mirror);
         // What the kernel believes of it under its first number is not renewed by what happens under the second.
-        if let Some(kernel) = self.kernel.get().cloned() {
-            let ino = inode.id;
-            drop(tokio::task::spawn_blocking(move || {
-                kernel.forget_inode(ino)
-            }));
-        }
+        drop(self.forget_soon(vec![Stale::Inode(inode.id)]));
     }
 
     /// Shows a change of content to those who read a file by themselves.

@@ -100,8 +100,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// Commits what closes have left of the file that has a name in `dir`; of each that may have it, if
-    /// that is not sure.
+    /// Commits what closes have left of the file that has a name in `dir`, or fails; commits that of each which may
+    /// have it, if that is not sure.
     async fn write_out_at(&self, dir: &Inode, name: &[u8]) -> Result<()> {
         let belief = dir.names().lock().find(name, &self.leases);
         match belief {
@@ -113,10 +113,16 @@ impl Vfs {
             Belief::Unknown => {
                 let place = dir.children();
                 let dirty = self.dirty.iter().map(|entry| entry.value().clone());
-                let mut there: Vec<_> = dirty.filter(|i| i.may_be_at(&place, name)).collect();
-                // What was lost is not dirty any more.
-                there.extend(self.inodes.at(&place, name));
-                for inode in there {
+                let there = self.inodes.at(&place, name);
+                let may_be: Vec<_> = dirty.filter(|i| i.may_be_at(&place, name)).collect();
+                for inode in may_be {
+                    let is_there = there.as_ref().is_some_and(|there| there.id == inode.id);
+                    // What is lost of another file is not for who renames this one.
+                    if !is_there && inode.data().pending.lock().is_left() {
+                        self.write_out(&inode).await;
+                    }
+                }
+                if let Some(inode) = there {
                     self.write_out_left(&inode).await?;
                 }
             }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use crate::backlog::Part;
 use crate::errno::{FsError, Result};
 use crate::leases::Asked;
-use crate::vfs::Vfs;
 use crate::vfs::flush::{AGE, TICK};
+use crate::vfs::{Stale, Vfs};
 use crate::wire::batch_part::Change;
 use crate::wire::{self, BatchPart};
 
@@ -114,11 +114,9 @@ impl Vfs {
         let epoch = self.leases.next_epoch();
         parent.names().lock().doubt(&create.name, epoch);
         self.inodes.lost_name(inode.id, Some(0));
-        if let Some(kernel) = self.kernel.get().cloned() {
-            let (dir, name) = (parent.id, create.name.clone());
-            self.runtime
-                .spawn_blocking(move || kernel.forget_name(dir, &name));
-        }
+        let name = create.name.clone();
+        let dir = parent.id;
+        drop(self.forget_soon(vec![Stale::Name { dir, name }]));
     }
 
     /// Gets object ids for what is made in memory. What waits has ids of an earlier range, and goes first.

@@ -143,33 +143,28 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
     let mut signals = signals::Stop::watch()?;
     tell(summary::text(&args, &cluster, started.elapsed(), warning));
     let ended = tokio::select! {
-        () = unmounted(mounted.as_ref()) => {
-            tell("unmounted: stopping");
-            Ok(())
-        }
-        () = signals.told() => Ok(()),
+        () = until_stopped(mounted.as_ref(), &mut signals) => Ok(()),
         doomed = cluster.doomed() => Err(doomed),
     };
-    match (&ended, &mounted) {
-        (Ok(()), Some(mounted)) => signals::unmount(mounted).await,
-        (Ok(()), None) => {}
-        (Err(why), mounted) => {
-            // At once: stopping may take a while.
-            eprintln!("ozone: {why}");
-            if let Some(mounted) = mounted {
-                signals::take_away(mounted).await;
-            }
+    if let Err(why) = &ended {
+        // At once: stopping may take a while.
+        eprintln!("ozone: {why}");
+        if let Some(mounted) = &mounted {
+            signals::take_away(mounted).await;
         }
     }
     stop(cluster).await;
     ended.map_err(|_| "the cluster could not go on".to_owned())
 }
 
-/// Returns when somebody has unmounted; never without a mount.
-async fn unmounted(mounted: Option<&MountedFs>) {
-    match mounted {
-        Some(mounted) => mounted.wait().await,
-        None => std::future::pending().await,
+/// Returns when it is told to stop, with nothing mounted any more, or when somebody has unmounted.
+async fn until_stopped(mounted: Option<&MountedFs>, signals: &mut signals::Stop) {
+    let Some(mounted) = mounted else {
+        return signals.told().await;
+    };
+    tokio::select! {
+        () = mounted.wait() => tell("unmounted: stopping"),
+        () = signals.told() => signals::unmount(mounted, signals).await,
     }
 }
 
@@ -347,6 +342,7 @@ async fn ready(cluster: &Cluster, plan: &Plan) -> Result<Option<String>, String>
 async fn place(args: &UpArgs) -> Result<Option<(PathBuf, MountOptions)>, String> {
     let mut options = MountOptions {
         source: "ozone".to_owned(),
+        guard: std::env::current_exe().ok(),
         ..MountOptions::default()
     };
     for list in &args.options {

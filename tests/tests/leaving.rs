@@ -1,0 +1,133 @@
+//! How a mount goes while somebody waits for it: killed, or taken from the programs that use it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ozone_tests::content::bytes;
+use ozone_tests::daemons::is_mounted;
+use ozone_tests::wait::wait_for;
+use ozone_tests::{Daemon, DaemonOptions, Daemons};
+
+/// Longest that anything may take that has to happen.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Longest that a killed process may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+fn signal(daemons: &Daemons, daemon: Daemon, signal: Signal) {
+    let pid = i32::try_from(daemons.pid(daemon)).unwrap();
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// A program that uses the mount. A process of its own, because a server that this test starts has the open files of the
+/// test until it runs, and they would have to be flushed first.
+fn dd(args: &[&str], file: &str) -> Child {
+    let mut dd = Command::new("dd");
+    dd.args(args).arg(file).stdin(Stdio::piped());
+    let quiet = dd.stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.spawn().expect("dd, of coreutils")
+}
+
+/// Whether a thread of a process, one with this name, waits in the kernel, as nothing can wake it.
+fn is_stuck(process: u32, name: &str) -> Result<(), String> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut stats = threads.flatten().map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat"));
+        stat.unwrap_or_default()
+    });
+    match stats.any(|stat| stat.contains(&format!("({name}) D "))) {
+        true => Ok(()),
+        false => Err(format!("no thread {name} waits")),
+    }
+}
+
+#[test]
+fn a_mount_is_gone_once_it_is_killed_though_the_kernel_was_about_to_forget_what_a_read_waits_for() {
+    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+    let path = daemons.bucket("vol", "bucket").join("f");
+    let content = bytes(1, 4 << 20);
+    fs::write(&path, &content).unwrap();
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGSTOP);
+    let mut reader = dd(&["count=1"], &format!("if={}", path.display()));
+    let mount = daemons.pid(Daemon::Mount);
+    wait_for(LIMIT, || {
+        is_stuck(reader.id(), "dd")?;
+        // By another door, so that the mount is told. If it was not reading yet, the next time.
+        daemons.succeed(&["fs", "-chmod", "600", "/vol/bucket/f"]);
+        is_stuck(mount, "kernel-forgets")
+    });
+    signal(&daemons, Daemon::Mount, Signal::SIGKILL);
+    let ended = std::panic::catch_unwind(|| {
+        wait_for(END_LIMIT, || {
+            match fs::read_dir(format!("/proc/{mount}/task")).unwrap().count() {
+                // What is left of it is what its parent has not asked for.
+                1 => Ok(()),
+                threads => Err(format!("it has {threads} threads")),
+            }
+        });
+    });
+    if let Err(stuck) = ended {
+        // Nobody could wait for its end.
+        let _ = umount2(&daemons.mountpoint(), MntFlags::MNT_FORCE);
+        std::panic::resume_unwind(stuck);
+    }
+    assert!(!reader.wait().unwrap().success());
+    daemons.kill9(Daemon::Mount);
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);
+    umount2(&daemons.mountpoint(), MntFlags::MNT_DETACH).unwrap();
+    daemons.start_one(Daemon::Mount);
+    assert!(fs::read(&path).unwrap() == content);
+    daemons.stop_all();
+}
+
+#[test]
+fn what_was_being_committed_when_a_mount_was_taken_away_is_there_once_fsync_says_so() {
+    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+    let path = daemons.bucket("vol", "bucket").join("f");
+    let mut expected = bytes(1, 100);
+    fs::write(&path, &expected).unwrap();
+    fs::File::open(&path).unwrap().sync_all().unwrap();
+    // Writes what it is given, and calls fsync at its end.
+    let args = [
+        "bs=10000",
+        "iflag=fullblock",
+        "oflag=append",
+        "conv=notrunc,fsync",
+    ];
+    let mut writer = dd(&args, &format!("of={}", path.display()));
+    let more = bytes(2, 10_000);
+    let mut input = writer.stdin.take().unwrap();
+    input.write_all(&more).unwrap();
+    expected.extend(more);
+    let io = format!("/proc/{}/io", writer.id());
+    wait_for(LIMIT, || match fs::read_to_string(&io).unwrap() {
+        io if io.contains("wchar: 10000\n") => Ok(()),
+        io => Err(io),
+    });
+    daemons.kill9(Daemon::Om);
+    // It is told to stop until it has taken the mount out of the tree: it cannot commit, and waits no longer.
+    wait_for(LIMIT, || {
+        signal(&daemons, Daemon::Mount, Signal::SIGINT);
+        match is_mounted(&daemons.mountpoint()) {
+            false => Ok(()),
+            true => Err("it is mounted".to_owned()),
+        }
+    });
+    daemons.start_one(Daemon::Om);
+    drop(input);
+    // The mount may have ended meanwhile, as it does not wait for programs for ever.
+    let committed = writer.wait().unwrap().success();
+    wait_for(LIMIT, || match daemons.ended(Daemon::Mount) {
+        Some(_) => Ok(()),
+        None => Err("it has not ended".to_owned()),
+    });
+    daemons.start_one(Daemon::Mount);
+    assert!(!committed || fs::read(&path).unwrap() == expected);
+    daemons.stop_all();
+}
