@@ -94,6 +94,18 @@ impl Leader {
         Ok(answer)
     }
 
+    /// Puts a request of the OM's own into the log; a refusal is an error.
+    pub async fn ask(&self, request: OmRequest) -> Result<OmResponse> {
+        let answer = self.propose(request).await?;
+        match answer.success() {
+            true => Ok(answer),
+            false => Err(OmError::refused(
+                answer.status(),
+                answer.message.unwrap_or_default(),
+            )),
+        }
+    }
+
     /// Puts the request into the log, with the leader's time; the answer of apply, to be settled.
     pub async fn log(&self, mut request: OmRequest) -> Result<Bytes> {
         request.decided = Some(Decided {

@@ -17,6 +17,7 @@ pub mod extents;
 pub mod file_map;
 pub mod fold_batch;
 pub mod fold_queue;
+mod founder;
 mod group;
 pub mod key_info;
 pub mod key_path;

@@ -30,6 +30,7 @@ use crate::block_writer::BlockWriter;
 use crate::blocks::{Blocks, BlocksOptions};
 use crate::cluster::{self, Cluster, ClusterWatch};
 use crate::error::{OmError, Result};
+use crate::founder;
 use crate::group::{self, Opening};
 use crate::layout::{ClusterIdentity, Layout};
 use crate::leader::Leader;
@@ -267,6 +268,7 @@ impl OmServer {
         let metrics = saved_metrics(&options, &layout, &leader)?;
         workers.spawn(metrics.clone());
         group::lead(&leader, started).await?;
+        founder::found(&leader).await?;
         let service = OzoneManagerServiceServer::new(OmService {
             runner: runner.clone(),
             guard: guard(&[Role::Client]),

@@ -16,9 +16,9 @@ use ozone_proto::namespace::{
     AllocateBlocksRequest, BlockLocation, CloseSessionRequest, FoldRequest, OpenSessionRequest,
     Replication,
 };
+use ozone_proto::om::Type;
 use ozone_proto::om::om_request::Body;
 use ozone_proto::om::om_response::Body as Reply;
-use ozone_proto::om::{OmResponse, Type};
 
 use crate::block_writer::BlockWriter;
 use crate::error::{OmError, Result};
@@ -176,7 +176,7 @@ impl Fold {
                 expired: false,
             };
             let close = own_request(Type::CloseSession, Body::CloseSession(request));
-            self.ask(close).await?;
+            self.runner.leader.ask(close).await?;
         }
         folded
     }
@@ -204,7 +204,7 @@ impl Fold {
             description: "om: fold".to_owned(),
         };
         let open = own_request(Type::OpenSession, Body::OpenSession(request));
-        match self.ask(open).await?.body {
+        match self.runner.leader.ask(open).await?.body {
             Some(Reply::OpenSession(opened)) => Ok(opened.session),
             _ => Err(unexpected()),
         }
@@ -225,7 +225,7 @@ impl Fold {
         };
         ops::allocate_blocks::prepare(&mut request, &self.runner.leader).await?;
         let allocate = own_request(Type::AllocateBlocks, Body::AllocateBlocks(request));
-        match self.ask(allocate).await?.body {
+        match self.runner.leader.ask(allocate).await?.body {
             Some(Reply::AllocateBlocks(mut answer)) => answer.blocks.pop().ok_or_else(unexpected),
             _ => Err(unexpected()),
         }
@@ -233,21 +233,9 @@ impl Fold {
 
     async fn send(&self, request: FoldRequest) -> Result<u32> {
         let fold = own_request(Type::Fold, Body::Fold(request));
-        match self.ask(fold).await?.body {
+        match self.runner.leader.ask(fold).await?.body {
             Some(Reply::Fold(answer)) => Ok(answer.extents),
             _ => Err(unexpected()),
-        }
-    }
-
-    /// Puts a request of the OM's own into the log; a refusal is an error.
-    async fn ask(&self, request: ozone_proto::om::OmRequest) -> Result<OmResponse> {
-        let answer = self.runner.leader.propose(request).await?;
-        match answer.success() {
-            true => Ok(answer),
-            false => Err(OmError::refused(
-                answer.status(),
-                answer.message.unwrap_or_default(),
-            )),
         }
     }
 }
