@@ -71,9 +71,12 @@ impl Opens {
             held.remove(&session);
             !held.is_empty()
         });
-        // Where nobody has an inode open, its places are not followed any more.
-        self.places
-            .retain(|object, _| self.holders.contains_key(object));
+        // Where nobody has an inode open, its places are not followed any more. Who has not announced itself may have
+        // any.
+        if self.sessions.iter().all(|session| session.announced) {
+            self.places
+                .retain(|object, _| self.holders.contains_key(object));
+        }
     }
 
     /// A sign of life. `None`: the session is not known; else whether it must announce itself.
