@@ -312,8 +312,8 @@ fn wake_repairer(node: &Arc<Node>, workers: &Arc<Workers>) {
     });
 }
 
-/// Who may ask for blocks: users, and datanodes that pass chunks on.
-const BLOCK_CALLERS: &[Role] = &[Role::Client, Role::Datanode];
+/// Who may ask for blocks: users, datanodes that pass chunks on, and OMs that fold small files into blocks.
+const BLOCK_CALLERS: &[Role] = &[Role::Client, Role::Datanode, Role::Om];
 
 fn serve(
     node: &Arc<Node>,

@@ -7,6 +7,7 @@ use std::fs;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use ozone_tests::blocks::Location;
 use ozone_tests::content::bytes;
 use ozone_tests::credentials::{assert_keys_and_certificates, own_certificates};
 use ozone_tests::refused::{Refused, assert_refused};
@@ -138,6 +139,31 @@ fn daemons_with_security_serve_those_whom_they_know_and_no_others() {
     assert_no(&refused, &["PERMISSION_DENIED"]);
     let refused = ask(&daemons, "join.pem", &["sh", "volume", "list"]);
     assert_no(&refused, &["may not ask this"]);
+}
+
+#[test]
+fn small_files_move_into_blocks_with_security_on_too() {
+    let cluster = Cluster::start(ClusterOptions {
+        sets: vec![format!("{}={}", SECURE.0, SECURE.1)],
+        ..ClusterOptions::default()
+    });
+    let small = cluster.bucket("vol", "bucket").join("small");
+    let content = bytes(7, 5000);
+    fs::write(&small, &content).unwrap();
+    let client = cluster.dir().join("client.pem").display().to_string();
+    let info = with_client(&client, &["sh", "key", "info", "/vol/bucket/small"]);
+    let on = [&format!("--set={}={}", SECURE.0, SECURE.1)];
+    let info: Vec<_> = on.into_iter().chain(&info).map(String::as_str).collect();
+    wait_for(LIMIT, || {
+        let output = cluster.ozone(&info);
+        assert!(output.status.success(), "{output:?}");
+        let info = String::from_utf8(output.stdout).unwrap();
+        match Location::all_of(&info).is_empty() {
+            true => Err("it is in no block".to_owned()),
+            false => Ok(()),
+        }
+    });
+    assert_eq!(fs::read(&small).unwrap(), content);
 }
 
 #[test]
