@@ -49,6 +49,10 @@ fn bad_names_and_addresses_are_refused_by_shell_and_mount_alike() {
         &["INVALID_BUCKET_NAME"],
     );
     refused(
+        &cluster.ozone(&["sh", "bucket", "create", "/vol/a/b"]),
+        &["Delimiters (/) not allowed in bucket name"],
+    );
+    refused(
         &cluster.ozone(&["sh", "key", "put", "/vol/missing/key", local]),
         &["BUCKET_NOT_FOUND"],
     );
