@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use nix::libc;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The command that the program is called with, followed by the id of the process that it guards.
 pub const COMMAND: &str = "mount-guard";
@@ -51,7 +52,8 @@ impl Guard {
     pub(crate) fn end(self) {
         let Self { mut child, alive } = self;
         drop(alive);
-        // However it ended.
+        // However it ended, and if it has not.
+        let _ = child.kill();
         let _ = child.wait();
     }
 }
@@ -62,6 +64,13 @@ pub async fn guard(parent: i32) -> io::Result<()> {
     let Some(parent) = Pid::from_raw(parent) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    // What stops all processes of a service is not for this one before the mount has gone.
+    let unheard = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let _unheard = unheard.map(signal);
     let parent = pidfd_open(parent, PidfdFlags::empty())?;
     let device = File::from(std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?);
     let mut ended = tokio::io::stdin();

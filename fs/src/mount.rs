@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,23 +137,29 @@ pub async fn mount(
             return Err(error);
         }
     };
-    let guard = guard.and_then(|program| match start_guard(&program, &apart) {
-        Ok(guard) => Some(guard),
-        Err(error) => {
-            tracing::warn!(%error, program = %program.display(), "nobody guards the mount: a kill may leave it");
-            None
-        }
-    });
+    let device = apart.device();
     let notifier = session.notifier();
     vfs.set_kernel(Arc::new(Kernel { notifier, apart }));
+    let guard = match guard {
+        Some(program) => start_guard(program, device).await,
+        None => None,
+    };
     let (sender, ended) = watch::channel(false);
     tokio::spawn(supervise((session, guard), vfs.clone(), sender));
     tracing::info!(mountpoint = %path.display(), "mounted");
     Ok(MountedFs { path, vfs, ended })
 }
 
-fn start_guard(program: &Path, apart: &Apart) -> io::Result<Guard> {
-    Guard::start(program, apart.device()?)
+/// Without a guard a mount does all that it does, until it is killed.
+async fn start_guard(program: PathBuf, device: io::Result<OwnedFd>) -> Option<Guard> {
+    let started = move || {
+        let guard = device.and_then(|device| Guard::start(&program, device));
+        let warn = |error: &io::Error| {
+            tracing::warn!(%error, program = %program.display(), "nobody guards the mount: a kill may leave it");
+        };
+        guard.inspect_err(warn).ok()
+    };
+    tokio::task::spawn_blocking(started).await.ok().flatten()
 }
 
 fn vfs_options(path: &Path, options: &MountOptions) -> VfsOptions {

@@ -71,12 +71,19 @@ impl Opens {
             held.remove(&session);
             !held.is_empty()
         });
-        // Where nobody has an inode open, its places are not followed any more. Who has not announced itself may have
-        // any.
-        if self.sessions.iter().all(|session| session.announced) {
+        self.forget_places();
+    }
+
+    /// Where nobody has an inode open, its place is not followed any more. Who has not announced itself may have any.
+    fn forget_places(&self) {
+        if !self.waits_for_announcements() {
             self.places
                 .retain(|object, _| self.holders.contains_key(object));
         }
+    }
+
+    fn waits_for_announcements(&self) -> bool {
+        self.sessions.iter().any(|session| !session.announced)
     }
 
     /// A sign of life. `None`: the session is not known; else whether it must announce itself.
@@ -94,6 +101,7 @@ impl Opens {
         if let Some(mut state) = self.sessions.get_mut(&session) {
             state.announced = true;
         }
+        self.forget_places();
     }
 
     /// Sessions silent for longer than `lease`.
@@ -155,9 +163,9 @@ impl Opens {
         strangers.collect()
     }
 
-    /// An inode has a new place; remembered while somebody has it open.
+    /// An inode has a new place; remembered while somebody has it open, or may have.
     pub fn moved(&self, object: u64, dir: DirRef, name: &[u8]) {
-        if self.holders.contains_key(&object) {
+        if self.holders.contains_key(&object) || self.waits_for_announcements() {
             self.places.insert(object, (dir, name.to_vec()));
         }
     }
@@ -198,6 +206,29 @@ mod tests {
         assert_eq!(opens.seen(7, NOW), Some(false));
         assert_eq!(opens.holders(42), vec![7]);
         assert!(opens.holders(43).is_empty());
+    }
+
+    #[test]
+    fn places_are_followed_for_those_who_have_not_announced_what_they_have_open() {
+        let opens = Opens::default();
+        opens.reset([7, 8, 9].map(|id| (id, Bytes::from_static(CLIENT))), NOW);
+        let place = || {
+            let mut inode = InodeRef {
+                object_id: 42,
+                ..Default::default()
+            };
+            opens.correct(Some(&mut inode));
+            inode.name
+        };
+        opens.announced(9, &[]);
+        opens.moved(42, DirRef::default(), b"moved");
+        opens.session_closed(9);
+        assert_eq!(place(), b"moved"[..]);
+        opens.announced(7, &[42]);
+        opens.announced(8, &[]);
+        assert_eq!(place(), b"moved"[..]);
+        opens.session_closed(7);
+        assert_eq!(place(), b""[..]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn a_user_who_starts_a_cluster_makes_the_first_volume_in_its_mount() {
     fs::copy(binary(), &ozone).unwrap();
     let script = format!(
         "mkdir mnt; {} up --auto-ports --datanodes 1 --dir data --mount mnt > said 2>&1 & up=$!
+        trap 'kill -9 $up 2>/dev/null || true' EXIT
         for n in $(seq 600); do grep -q ^Ctrl-C said && break; kill -0 $up || break; sleep 0.1; done
         cat said; sed -n '/^Try:/,/^Ctrl-C/{{s/^Try://;/^Ctrl-C/d;p}}' said > lines
         set -e; bash -e lines; stat -c 'root of %U' mnt; stat -c 'file of %U' mnt/vol/bucket/file

@@ -15,6 +15,7 @@ use std::thread;
 
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::SigSet;
 use parking_lot::{Condvar, Mutex};
 
 /// Most threads. What comes while all of them wait for the kernel waits for them.
@@ -101,7 +102,11 @@ impl Apart {
         let (shared, source) = (self.shared.clone(), self.device.clone());
         let (apart, is_apart) = mpsc::channel();
         let thread = move || {
-            let device = own_device(&source);
+            // What handles them writes to a descriptor of the process.
+            let masked = SigSet::all().thread_block();
+            let device = masked
+                .map_err(io::Error::from)
+                .and_then(|()| own_device(&source));
             // Whoever drops it last closes it in a table of its own.
             drop(source);
             let failed = device.as_ref().err().map(io::Error::kind);

@@ -23,16 +23,18 @@ pub(crate) struct Kernel {
 }
 
 impl KernelCache for Kernel {
-    fn forget(&self, stale: Vec<Stale>) {
-        let (told, outcome) = mpsc::channel();
-        self.apart.run(move |device| {
-            // All of it is told, whatever the kernel says of one.
-            let each = stale.iter().map(|stale| tell(device, stale));
-            let first_failure = each.filter_map(Result::err).next();
-            // Who waits is there until it has this.
-            let _ = told.send(first_failure);
-        });
-        if let Ok(Some(error)) = outcome.recv() {
+    fn forget(&self, stale: Vec<Vec<Stale>>) {
+        let (told, failures) = mpsc::channel();
+        for group in stale {
+            let told = told.clone();
+            self.apart.run(move |device| {
+                // All of it is told, whatever the kernel says of one. Who waits is there until the last is.
+                let failed = group.iter().filter_map(|stale| tell(device, stale).err());
+                failed.for_each(|error| drop(told.send(error)));
+            });
+        }
+        drop(told);
+        for error in failures {
             tracing::debug!(%error, "the kernel was not told of a change");
         }
     }

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::join_all;
 
 use crate::number;
 use crate::vfs::Vfs;
@@ -18,8 +17,6 @@ const LOOK: Duration = Duration::from_millis(2);
 /// How long a wait for the kernel lasts. It forgets a page once the read that brings it has ended, and that may wait
 /// for a datanode that does not answer: of the file that is read so somebody may see what it was, of no other.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Parts that the kernel forgets beside each other.
-const PARTS: usize = 64;
 
 /// What the kernel has cached and must not believe any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +36,9 @@ pub enum Stale {
 
 /// The kernel's cache of one mount.
 pub trait KernelCache: Send + Sync {
-    /// Forgets these, one after the other. Blocks, maybe for as long as system calls in that directory, or reads and
-    /// writes of that file, wait for this mount.
-    fn forget(&self, stale: Vec<Stale>);
+    /// Forgets these, each group beside the others. Blocks, maybe for as long as system calls in one of the directories,
+    /// or reads and writes of one of the files, wait for this mount.
+    fn forget(&self, stale: Vec<Vec<Stale>>);
     /// This is the content of a file, of which nobody has a page: does not wait.
     fn keep_bytes(&self, ino: u64, content: &[u8]);
 }
@@ -53,7 +50,7 @@ impl Vfs {
     }
 
     /// Has the kernel forget these soon; completes when it has. May be called by any thread.
-    pub(super) fn forget_soon(&self, stale: Vec<Stale>) -> impl Future<Output = bool> + use<> {
+    pub(super) fn forget_soon(&self, stale: Vec<Vec<Stale>>) -> impl Future<Output = bool> + use<> {
         let kernel = self.kernel.get().cloned();
         let forgetting =
             kernel.map(|kernel| self.runtime.spawn_blocking(move || kernel.forget(stale)));
@@ -108,9 +105,7 @@ impl Vfs {
             let mut dirs = directories.iter().filter_map(|ino| self.inodes.peek(*ino));
             dirs.any(|dir| dir.changing.load(Ordering::Acquire) > 0)
         };
-        let each = stale.len().div_ceil(PARTS).max(1);
-        let parts = stale.chunks(each).map(<[_]>::concat);
-        let forgetting = join_all(parts.map(|part| self.forget_soon(part)));
+        let forgetting = self.forget_soon(stale);
         tokio::pin!(forgetting);
         let until = self.now() + PATIENCE;
         loop {

@@ -24,7 +24,7 @@ impl Vfs {
         self.await_pages(inode).await;
         let numbers = self.numbers(inode.id);
         let stale = numbers.map(|ino| Stale::Bytes(ino, bytes.clone()));
-        if !self.forget_soon(stale.collect()).await {
+        if !self.forget_soon(vec![stale.collect()]).await {
             tracing::warn!(
                 inode = inode.id,
                 "the kernel may show what was there before a write"

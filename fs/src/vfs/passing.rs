@@ -176,7 +176,7 @@ impl Vfs {
         let Some(done) = file.behind.as_ref().and_then(|behind| behind.read(read)) else {
             return;
         };
-        drop(self.forget_soon(vec![Stale::Bytes(file.inode.id, done)]));
+        drop(self.forget_soon(vec![vec![Stale::Bytes(file.inode.id, done)]]));
     }
 
     /// Before this mount changes the content of a file: whoever reads it by itself is to see that.
@@ -196,7 +196,7 @@ impl Vfs {
         }
         drop(mirror);
         // What the kernel believes of it under its first number is not renewed by what happens under the second.
-        drop(self.forget_soon(vec![Stale::Inode(inode.id)]));
+        drop(self.forget_soon(vec![vec![Stale::Inode(inode.id)]]));
     }
 
     /// Shows a change of content to those who read a file by themselves.

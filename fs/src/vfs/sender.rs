@@ -116,7 +116,7 @@ impl Vfs {
         self.inodes.lost_name(inode.id, Some(0));
         let name = create.name.clone();
         let dir = parent.id;
-        drop(self.forget_soon(vec![Stale::Name { dir, name }]));
+        drop(self.forget_soon(vec![vec![Stale::Name { dir, name }]]));
     }
 
     /// Gets object ids for what is made in memory. What waits has ids of an earlier range, and goes first.
