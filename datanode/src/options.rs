@@ -82,7 +82,6 @@ pub(crate) struct Settings {
     pub(crate) container_size: u64,
     /// Entries that a member of a pipeline may lack.
     pub(crate) log_gap: u64,
-    pub(crate) tokens: bool,
     pub(crate) heartbeat: Duration,
     pub(crate) full_report: Duration,
     pub(crate) copies: usize,
@@ -133,7 +132,6 @@ impl Settings {
             cache_bytes: usize::try_from(cache).unwrap_or(64 << 20),
             container_size: size("ozone.scm.container.size")?,
             log_gap: config.get_int("hdds.container.ratis.log.purge.gap")?,
-            tokens: config.get_bool("hdds.block.token.enabled")?,
             heartbeat: config.get_duration("hdds.heartbeat.interval")?,
             full_report: config.get_duration("hdds.container.report.interval")?,
             copies: usize::try_from(config.get_int("hdds.datanode.replication.streams.limit")?)

@@ -243,7 +243,7 @@ async fn make_node(
         connect: ChannelConnect::new(options.net.clone(), transport.client.clone()),
     })?;
     let (store, logs) = (Arc::new(store), settings.log_dir.clone());
-    let tokens = Arc::new(Tokens::new(settings.tokens, options.clock.clone()));
+    let tokens = Arc::new(Tokens::new(options.clock.clone()));
     Ok(Arc::new(Node {
         uuid,
         containers: Arc::default(),

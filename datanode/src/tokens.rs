@@ -45,19 +45,17 @@ impl Access {
 
 /// The check that every command passes first.
 pub(crate) struct Tokens {
-    required: bool,
     keys: KeyStore,
     verifier: TokenVerifier,
     clock: Arc<dyn Clock>,
 }
 
 impl Tokens {
-    /// Knows no keys yet, and so lets nobody in when tokens are `required`.
-    pub(crate) fn new(required: bool, clock: Arc<dyn Clock>) -> Self {
+    /// Knows no keys yet, and so lets nobody in.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let keys = KeyStore::default();
         let verifier = TokenVerifier::new(keys.clone());
         Self {
-            required,
             keys,
             verifier,
             clock,
@@ -80,12 +78,12 @@ impl Tokens {
         self.keys.replace(SecretKeys::new(known));
     }
 
-    /// What this datanode, called `own`, shows another one that it asks about a block. None where no tokens are asked
-    /// for, and before SCM has given any key.
+    /// What this datanode, called `own`, shows another one that it asks about a block. None
+    /// before SCM has given any key.
     pub(crate) fn for_peer(&self, own: &str, block: BlockId) -> Option<String> {
         let now_ms = self.clock.wall_ms();
         let keys = self.keys.keys();
-        let key = keys.current(now_ms).filter(|_| self.required)?;
+        let key = keys.current(now_ms)?;
         let secret = BlockTokenSecret {
             owner: own.to_owned(),
             block,
@@ -104,9 +102,6 @@ impl Tokens {
         local: i64,
         access: Access,
     ) -> OpResult<()> {
-        if !self.required {
-            return Ok(());
-        }
         let block = block_of(container, local);
         let token = token.unwrap_or_default();
         let now_ms = self.clock.wall_ms();

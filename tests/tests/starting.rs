@@ -170,13 +170,25 @@ fn what_is_not_enforced_is_refused_and_what_has_no_effect_is_told_once() {
     });
     let refused = cluster.try_start().expect_err("a refusal");
     assert_refused(&refused, &["ozone.acl.enabled", "not enforced"]);
-    let idle = ["ozone.client.checksum.type=MD5", "ozone.recon.db.dir=/r"];
+    let idle = [
+        "ozone.client.checksum.type=MD5",
+        "ozone.recon.db.dir=/r",
+        "hdds.block.token.enabled=false",
+    ];
     let set = idle.map(|pair| format!("--set={pair}"));
-    let output = ozone(&["getconf", "confKey", "ozone.om.address", &set[0], &set[1]]);
+    let output = ozone(&[
+        "getconf",
+        "confKey",
+        "ozone.om.address",
+        &set[0],
+        &set[1],
+        &set[2],
+    ]);
     assert_eq!(output.stdout, b"127.0.0.1:9862\n");
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    for key in ["ozone.client.checksum.type", "ozone.recon.db.dir"] {
+    for pair in idle {
+        let key = pair.split('=').next().unwrap();
         assert!(text.contains(key), "{text}");
     }
 }

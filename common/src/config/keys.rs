@@ -252,7 +252,7 @@ pub const KEYS: &[KeySpec] = &[
     // Trust.
     KeySpec::new("ozone.security.enabled", "false", Kind::Bool, "Whether servers prove who they are to one another (mTLS)."),
     KeySpec::new("hdds.grpc.tls.enabled", "true", Kind::Bool, "Whether connections are encrypted while security is on."),
-    KeySpec::new("hdds.block.token.enabled", "true", Kind::Bool, "Whether datanodes ask for a block token."),
+    KeySpec::new("hdds.block.token.enabled", "true", Kind::Bool, "Whether datanodes ask for a block token: they always do.").unused(),
     KeySpec::new("hdds.block.token.expiry.time", "1d", Kind::Duration, "How long a block token is good for.").above_zero(),
     KeySpec::new("hdds.secret.key.rotate.duration", "1d", Kind::Duration, "Age at which the signing key is replaced.").above_zero(),
     KeySpec::new("hdds.secret.key.expiry.duration", "9d", Kind::Duration, "Age at which a signing key is no longer trusted.").above_zero(),

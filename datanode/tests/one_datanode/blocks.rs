@@ -1,19 +1,15 @@
 //! Writing and reading blocks: what is committed is read, and nothing else is.
 
-use ozone_common::clock::{Clock, SystemClock};
-use ozone_common::rng::OsRng;
 use ozone_proto::hdds::datanode::container_command_request_proto::Body as Request;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Response;
 use ozone_proto::hdds::datanode::{
-    BlockData, DeleteContainerRequestProto, EchoRequestProto, GetBlockRequestProto,
-    GetCommittedBlockLengthRequestProto, ListBlockRequestProto, PutBlockRequestProto,
-    ReadChunkRequestProto, Result as Code, Type, WriteChunkRequestProto,
+    BlockData, EchoRequestProto, GetBlockRequestProto, GetCommittedBlockLengthRequestProto,
+    ListBlockRequestProto, PutBlockRequestProto, ReadChunkRequestProto, Result as Code, Type,
+    WriteChunkRequestProto,
 };
-use ozone_security::secret_keys::SecretKey;
-use ozone_security::token::AccessMode;
 
 use crate::bed::{BLOCK, Bed};
-use crate::common::client::{block_id, chunk_info, sign};
+use crate::common::client::{block_id, chunk_info};
 use crate::common::data;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,75 +208,6 @@ async fn nothing_is_written_past_the_length_that_the_token_allows() {
     assert_eq!(answer.result(), Code::BlockTokenVerificationFailed);
     client.store(BLOCK, &bytes).await;
     assert_eq!(client.read(BLOCK, 0, None).await.unwrap(), bytes);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_a_good_token_opens_a_block() {
-    let bed = Bed::new().await;
-    let mut client = bed.client().await;
-    let bytes = data(1_000, 1);
-    client.store(BLOCK, &bytes).await;
-    let now = SystemClock::new().wall_ms();
-    let stranger = SecretKey::generate(&OsRng, now, std::time::Duration::from_secs(60));
-    let key = bed.scm.key();
-    let both = vec![AccessMode::Read, AccessMode::Write];
-    let later = now + 60_000;
-    let refused = [
-        None,
-        Some(String::new()),
-        Some("garbage".to_owned()),
-        Some(sign(&stranger, BLOCK, later, both.clone())),
-        Some(sign(key, BLOCK, now - 1, both.clone())),
-        Some(sign(key, (1, 102), later, both.clone())),
-        Some(sign(key, BLOCK, later, vec![AccessMode::Read])),
-    ];
-    for token in refused {
-        let mut request = client.write_request(BLOCK, 1_000, &bytes, &[]);
-        request.encoded_token.clone_from(&token);
-        let answer = client.call(request).await;
-        assert_eq!(
-            answer.result(),
-            Code::BlockTokenVerificationFailed,
-            "{token:?}"
-        );
-        let mut request = client.put_request(BLOCK, vec![chunk_info(0, &bytes)], true);
-        request.encoded_token.clone_from(&token);
-        let answer = client.call(request).await;
-        assert_eq!(
-            answer.result(),
-            Code::BlockTokenVerificationFailed,
-            "{token:?}"
-        );
-    }
-    let get = Request::GetBlock(GetBlockRequestProto {
-        block_id: block_id(1, 101),
-    });
-    let mut request = client.request(Type::GetBlock, BLOCK, get);
-    request.encoded_token = Some(sign(key, BLOCK, later, vec![AccessMode::Write]));
-    assert_eq!(
-        client.call(request).await.result(),
-        Code::BlockTokenVerificationFailed
-    );
-
-    let delete = Request::DeleteContainer(DeleteContainerRequestProto {
-        container_id: 1,
-        force_delete: Some(true),
-    });
-    let answer = client
-        .call(client.request(Type::DeleteContainer, BLOCK, delete))
-        .await;
-    assert_eq!(
-        answer.result(),
-        Code::BlockTokenVerificationFailed,
-        "a block token is for a block"
-    );
-    let other = GetBlockRequestProto {
-        block_id: block_id(2, 101),
-    };
-    let answer = client
-        .call(client.request(Type::GetBlock, BLOCK, Request::GetBlock(other)))
-        .await;
-    assert_eq!(answer.result(), Code::ContainerIdMismatch);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,3 +11,4 @@ mod containers;
 mod daemon;
 mod durability;
 mod peers;
+mod tokens;
