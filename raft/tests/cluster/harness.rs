@@ -74,7 +74,8 @@ pub(crate) struct Cluster {
     pub(crate) options: RaftOptions,
 }
 
-async fn listen(address: &str) -> TcpListener {
+/// Listens there, once that is free.
+pub(crate) async fn listen(address: &str) -> TcpListener {
     // The port of a killed member is free only once its connections are gone.
     eventually("a free port", || async {
         TcpListener::bind(address).await.ok()

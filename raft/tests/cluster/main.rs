@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{Cluster, eventually, group_id};
+use harness::{Cluster, PATIENCE, eventually, group_id, listen};
 use ozone_common::disk::{FaultyDisk, RealDisk};
 use ozone_raft::{
     Group, GroupConfig, HostConfig, MAX_COMMAND_BYTES, Peer, RaftError, RaftHost, RaftOptions,
@@ -147,6 +147,27 @@ async fn without_a_majority_nothing_is_answered() {
     .await;
     let write = tokio::time::timeout(Duration::from_secs(5), group.propose("k=2".into())).await;
     assert!(!matches!(write, Ok(Ok(_))), "a write without a majority");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_reaches_nobody_leaves_the_term_as_it_is() {
+    let group = group_id(1);
+    let mut cluster = Cluster::new(3, options()).await;
+    cluster.open_everywhere(group).await;
+    cluster.put(group, "k", "1").await;
+    let leader = cluster.leader(group).await;
+    let (alone, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.wait_for(alone, group, "k", "1").await;
+    cluster.members[other].kill().await;
+    cluster.members[leader].kill().await;
+    let term = cluster.members[alone].group(group).term();
+    // Whenever it asks for votes it knocks at the doors of the dead.
+    let door = listen(&cluster.members[leader].peer.address).await;
+    for _ in 0..10 {
+        let knock = tokio::time::timeout(PATIENCE, door.accept()).await;
+        knock.expect("it asks again").unwrap();
+    }
+    assert_eq!(cluster.members[alone].group(group).term(), term);
 }
 
 #[tokio::test(flavor = "multi_thread")]
