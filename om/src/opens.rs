@@ -82,6 +82,17 @@ impl Opens {
         }
     }
 
+    fn forget_place(&self, object: u64) {
+        if !self.may_be_open(object) {
+            self.places.remove(&object);
+        }
+    }
+
+    /// Whether somebody has the inode open, or may have.
+    fn may_be_open(&self, object: u64) -> bool {
+        self.holders.contains_key(&object) || self.waits_for_announcements()
+    }
+
     fn waits_for_announcements(&self) -> bool {
         self.sessions.iter().any(|session| !session.announced)
     }
@@ -129,7 +140,7 @@ impl Opens {
         });
         if last {
             self.holders.remove_if(&object, |_, held| held.is_empty());
-            self.places.remove(&object);
+            self.forget_place(object);
         }
     }
 
@@ -165,8 +176,10 @@ impl Opens {
 
     /// An inode has a new place; remembered while somebody has it open, or may have.
     pub fn moved(&self, object: u64, dir: DirRef, name: &[u8]) {
-        if self.holders.contains_key(&object) || self.waits_for_announcements() {
+        if self.may_be_open(object) {
             self.places.insert(object, (dir, name.to_vec()));
+            // The last may have closed it meanwhile.
+            self.forget_place(object);
         }
     }
 
@@ -224,6 +237,10 @@ mod tests {
         opens.moved(42, DirRef::default(), b"moved");
         opens.session_closed(9);
         assert_eq!(place(), b"moved"[..]);
+        opens.session_opened(10, Bytes::from_static(CLIENT), NOW);
+        opens.opened(10, 42);
+        opens.released(10, 42);
+        assert_eq!(place(), b"moved"[..], "others may have it open");
         opens.announced(7, &[42]);
         opens.announced(8, &[]);
         assert_eq!(place(), b"moved"[..]);

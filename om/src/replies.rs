@@ -143,3 +143,40 @@ pub struct Changes {
     /// Keys.
     pub delete: Vec<Vec<u8>>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn call(client: &'static str, id: u64) -> Call {
+        Call {
+            client: Bytes::from_static(client.as_bytes()),
+            id,
+            lowest_pending: 0,
+        }
+    }
+
+    #[test]
+    fn a_reply_is_kept_for_ten_minutes_and_no_longer() {
+        let mut replies = Replies::default();
+        let remember = |replies: &mut Replies, call: &Call, time| {
+            let answer = Bytes::from(format!("answer {}", call.id));
+            replies.remember(call, time, answer).delete
+        };
+        let (one, two, three) = (call("a", 1), call("a", 2), call("b", 1));
+        assert!(remember(&mut replies, &one, 1_000).is_empty());
+        assert!(remember(&mut replies, &two, 1_001).is_empty());
+        let dropped = remember(&mut replies, &three, 1_000 + KEEP_MS - 1);
+        assert!(dropped.is_empty(), "{dropped:?}");
+        assert_eq!(replies.find(&one).unwrap(), "answer 1");
+        let dropped = remember(&mut replies, &call("b", 2), 1_000 + KEEP_MS);
+        assert_eq!(dropped, [tables::reply_key(b"a", 1)]);
+        assert_eq!(replies.find(&one), None);
+        assert_eq!(replies.find(&two).unwrap(), "answer 2");
+        let dropped = remember(&mut replies, &call("b", 3), 1_001 + KEEP_MS);
+        assert_eq!(dropped, [tables::reply_key(b"a", 2)]);
+        assert!(!replies.by_client.contains_key("a".as_bytes()));
+        assert_eq!(replies.find(&three).unwrap(), "answer 1");
+    }
+}
