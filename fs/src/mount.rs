@@ -53,6 +53,9 @@ pub enum MountError {
     /// The process behind a mount there has died.
     #[error("a dead mount is left at {}: remove it with 'umount -l {}'", .0.display(), .0.display())]
     Dead(PathBuf),
+    /// Whoever serves what is mounted there is stuck, or what is left of it is.
+    #[error("what is mounted at {} does not answer: 'umount -f {}' ends it", .0.display(), .0.display())]
+    Silent(PathBuf),
     /// The path cannot be looked at.
     #[error("mount point {}: {error}", path.display())]
     Unreadable {
@@ -112,11 +115,19 @@ pub struct MountedFs {
     ended: watch::Receiver<bool>,
 }
 
-/// Whether `mountpoint` can be mounted on, before there is anything to mount. Blocks.
-pub fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, MountError> {
-    let path = mountpoint::check(mountpoint, options.nonempty)?;
-    check_fuse()?;
-    Ok(path)
+/// How long the kernel may take to say what a mount point is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether `mountpoint` can be mounted on, before there is anything to mount.
+pub async fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, MountError> {
+    let (path, nonempty) = (mountpoint.to_owned(), options.nonempty);
+    let looked = blocking(move || {
+        let path = mountpoint::check(&path, nonempty)?;
+        check_fuse()?;
+        Ok(path)
+    });
+    let looked = tokio::time::timeout(PATIENCE, looked).await;
+    looked.unwrap_or_else(|_| Err(MountError::Silent(mountpoint.to_owned())))
 }
 
 /// Mounts the namespace that `client` reaches at `mountpoint`.
@@ -125,8 +136,7 @@ pub async fn mount(
     mountpoint: &Path,
     options: MountOptions,
 ) -> Result<MountedFs, MountError> {
-    let (path, asked) = (mountpoint.to_owned(), options.clone());
-    let path = blocking(move || check(&path, &asked)).await?;
+    let path = check(mountpoint, &options).await?;
     let vfs = Vfs::start(client, vfs_options(&path, &options)).await?;
     let fuse = Fuse::new(vfs.clone());
     let guard = options.guard.clone();
@@ -291,19 +301,15 @@ impl MountedFs {
         self.leave_tree(MntFlags::empty()).await
     }
 
-    /// Commits everything, if that is done within `patience`, and takes the mount out of the tree, even
-    /// while programs use it: files that they have open go on working until they are closed. Returns when
-    /// the last is.
-    pub async fn detach(&self, patience: Duration) -> Result<(), MountError> {
-        if tokio::time::timeout(patience, self.sync()).await.is_err() {
-            tracing::warn!("not everything that was written could be committed in time");
-        }
+    /// Takes the mount out of the tree, even while programs use it: files that they have open go on working until
+    /// they are closed. Returns when the last is, and everything is committed.
+    pub async fn detach(&self) -> Result<(), MountError> {
         self.leave_tree(MntFlags::MNT_DETACH).await
     }
 
     /// Commits everything. It goes on when nobody waits for it any more: of what is committed in part, the next who
     /// commits would believe that it was committed whole.
-    async fn sync(&self) {
+    pub async fn sync(&self) {
         let vfs = self.vfs.clone();
         // It ends with the runtime only.
         let _ = tokio::spawn(async move { vfs.sync().await }).await;

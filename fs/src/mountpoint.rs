@@ -72,7 +72,7 @@ pub(crate) fn check(path: &Path, nonempty: bool) -> Result<PathBuf, MountError> 
         .canonicalize()
         .map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT) => at(MountError::Missing),
-            Some(libc::ENOTCONN) => at(MountError::Dead),
+            Some(libc::ENOTCONN | libc::ECONNABORTED) => at(MountError::Dead),
             Some(libc::ENOTDIR) => at(MountError::NotADirectory),
             _ => MountError::Unreadable {
                 path: path.to_owned(),
@@ -117,7 +117,8 @@ pub(crate) fn check(path: &Path, nonempty: bool) -> Result<PathBuf, MountError> 
 /// Whether the process behind a mount of this filesystem has died.
 fn is_dead(path: &Path, mount: &Mounted) -> bool {
     // Attributes may come from the kernel's cache; this question never does.
-    mount.kind == "fuse.ozone" && statvfs(path).is_err_and(|errno| errno == Errno::ENOTCONN)
+    let died = |errno| matches!(errno, Errno::ENOTCONN | Errno::ECONNABORTED);
+    mount.kind == "fuse.ozone" && statvfs(path).is_err_and(died)
 }
 
 /// Tells the kernel how far to read ahead on a mount.

@@ -46,16 +46,17 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
         options.apply(list).map_err(|e| e.to_string())?;
     }
     let client = connect(client).await?;
+    // Whoever sees that it is mounted may stop it in the same moment.
+    let mut signals = signals::Stop::watch()?;
     let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options)
         .await
         .map_err(|e| e.to_string())?;
-    let mut signals = signals::Stop::watch()?;
-    tokio::select! {
-        () = mounted.wait() => {}
+    let ended = tokio::select! {
+        () = mounted.wait() => Ok(()),
         () = signals.told() => signals::unmount(&mounted, &mut signals).await,
-    }
+    };
     client.close().await;
-    Ok(())
+    ended
 }
 
 /// Connects, and says so when it has to wait for that: an OM may be started later than its mounts.

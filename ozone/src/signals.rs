@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ozone_fs::MountedFs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 /// How long what is not committed may take, before a mount is taken from the programs that use it.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ pub(crate) async fn stop() -> Result<(), String> {
 async fn last_user(mounted: &MountedFs) {
     while mounted.unmount().await.is_err() {
         // By somebody else it may be unmounted at any time.
-        let unmounted = tokio::time::timeout(RETRY, mounted.wait()).await;
+        let unmounted = timeout(RETRY, mounted.wait()).await;
         if unmounted.is_ok() {
             return;
         }
@@ -55,8 +56,8 @@ async fn last_user(mounted: &MountedFs) {
 }
 
 /// Unmounts. While programs use the mount, says so and waits for them; told to stop again, takes the
-/// mount from them, with everything written so far committed.
-pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) {
+/// mount from them, with everything written so far committed; fails if that could not be done.
+pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) -> Result<(), String> {
     let unmounted = async {
         if let Err(error) = mounted.unmount().await {
             eprintln!("ozone: {error}; stopping once more takes it from them");
@@ -64,20 +65,25 @@ pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) {
         }
     };
     tokio::select! {
-        () = unmounted => {}
+        () = unmounted => Ok(()),
         () = signals.told() => take_away(mounted).await,
     }
 }
 
-/// Takes a mount from the programs that use it, with everything committed that can be.
-pub(crate) async fn take_away(mounted: &MountedFs) {
-    let detached = mounted.detach(LAST_COMMIT);
-    match tokio::time::timeout(LAST_COMMIT + LAST_CLOSE, detached).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => eprintln!("ozone: {error}"),
-        Err(_) => eprintln!(
-            "ozone: {} is unmounted, and programs still use what they have open there",
-            mounted.path().display()
-        ),
+/// Takes a mount from the programs that use it, with everything committed that can be; fails if something could not.
+pub(crate) async fn take_away(mounted: &MountedFs) -> Result<(), String> {
+    let committed = timeout(LAST_COMMIT, mounted.sync()).await.is_ok();
+    let path = mounted.path().display();
+    match timeout(LAST_CLOSE, mounted.detach()).await {
+        Ok(detached) => detached.map_err(|error| error.to_string()),
+        Err(_) if committed => {
+            eprintln!(
+                "ozone: {path} is unmounted, and programs still use what they have open there"
+            );
+            Ok(())
+        }
+        Err(_) => Err(format!(
+            "{path} is unmounted, and of what was written there without fsync the last could not be committed: it is lost"
+        )),
     }
 }

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ozone_tests::content::bytes;
 use ozone_tests::daemons::is_mounted;
+use ozone_tests::refused::assert_refused;
 use ozone_tests::wait::wait_for;
 use ozone_tests::{Daemon, DaemonOptions, Daemons};
 
@@ -32,6 +33,15 @@ fn dd(args: &[&str], file: &str) -> Child {
     dd.args(args).arg(file).stdin(Stdio::piped());
     let quiet = dd.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.spawn().expect("dd, of coreutils")
+}
+
+/// Waits until the program has written so many bytes.
+fn wait_until_written(dd: &Child, bytes: u64) {
+    let written = format!("wchar: {bytes}\n");
+    wait_for(LIMIT, || {
+        let io = fs::read_to_string(format!("/proc/{}/io", dd.id())).unwrap();
+        io.contains(&written).then_some(()).ok_or(io)
+    });
 }
 
 /// Whether a thread of a process, one with this name, waits in the kernel, as nothing can wake it.
@@ -105,11 +115,7 @@ fn what_was_being_committed_when_a_mount_was_taken_away_is_there_once_fsync_says
     let mut input = writer.stdin.take().unwrap();
     input.write_all(&more).unwrap();
     expected.extend(more);
-    let io = format!("/proc/{}/io", writer.id());
-    wait_for(LIMIT, || match fs::read_to_string(&io).unwrap() {
-        io if io.contains("wchar: 10000\n") => Ok(()),
-        io => Err(io),
-    });
+    wait_until_written(&writer, 10_000);
     daemons.kill9(Daemon::Om);
     // It is told to stop until it has taken the mount out of the tree: it cannot commit, and waits no longer.
     wait_for(LIMIT, || {
@@ -128,6 +134,43 @@ fn what_was_being_committed_when_a_mount_was_taken_away_is_there_once_fsync_says
         None => Err("it has not ended".to_owned()),
     });
     daemons.start_one(Daemon::Mount);
-    assert!(!committed || fs::read(&path).unwrap() == expected);
+    let found = fs::read(&path).unwrap();
+    assert!(!committed || found == expected);
+    daemons.stop_all();
+}
+
+#[test]
+fn a_mount_that_is_taken_away_before_all_is_committed_says_so_and_fails() {
+    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+    let path = daemons.bucket("vol", "bucket").join("f");
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGSTOP);
+    let mut writer = dd(
+        &["bs=1M", "count=1", "if=/dev/zero"],
+        &format!("of={}", path.display()),
+    );
+    wait_until_written(&writer, 1 << 20);
+    // Once to stop, which waits for the datanode; and again, to wait no longer.
+    let mut status = None;
+    wait_for(LIMIT, || {
+        signal(&daemons, Daemon::Mount, Signal::SIGINT);
+        status = daemons.ended(Daemon::Mount);
+        status.map_or(Err("it has not ended".to_owned()), |_| Ok(()))
+    });
+    assert!(!status.unwrap().success());
+    let log = daemons.log(Daemon::Mount);
+    assert!(log.contains("could not be committed"), "{log}");
+    assert!(!writer.wait().unwrap().success());
+    assert!(!is_mounted(&daemons.mountpoint()));
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);
+    daemons.stop_all();
+}
+
+#[test]
+fn what_is_mounted_and_does_not_answer_is_said_where_another_is_to_be_mounted() {
+    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+    signal(&daemons, Daemon::Mount, Signal::SIGSTOP);
+    let refused = daemons.refused(Daemon::Mount);
+    signal(&daemons, Daemon::Mount, Signal::SIGCONT);
+    assert_refused(&refused, &["does not answer", "umount -f"]);
     daemons.stop_all();
 }

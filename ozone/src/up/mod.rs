@@ -107,6 +107,14 @@ struct Cluster {
     config: Config,
 }
 
+/// What there is once a cluster can be used.
+struct Up {
+    /// Why it cannot be written to, if so.
+    warning: Option<String>,
+    mounted: Option<MountedFs>,
+    signals: signals::Stop,
+}
+
 /// What is settled before anything starts.
 struct Plan {
     dir: PathBuf,
@@ -132,40 +140,53 @@ pub(crate) async fn run(args: UpArgs, config: Config) -> Result<(), String> {
     let config = shared_config(&args, &config, &plan)?;
     let place = place(&args).await?;
     let cluster = start::start(&plan.dir, &config, (&plan.ports, plan.datanodes)).await?;
-    let (warning, mounted) = match bring_up(&cluster, &plan, place).await {
+    let Up {
+        warning,
+        mounted,
+        mut signals,
+    } = match bring_up(&cluster, &plan, place).await {
         Ok(up) => up,
         Err(error) => {
             stop(cluster).await;
             return Err(error);
         }
     };
-    // Whoever reads that it is up may stop it in the same moment.
-    let mut signals = signals::Stop::watch()?;
     tell(summary::text(&args, &cluster, started.elapsed(), warning));
     let ended = tokio::select! {
-        () = until_stopped(mounted.as_ref(), &mut signals) => Ok(()),
-        doomed = cluster.doomed() => Err(doomed),
+        ended = until_stopped(mounted.as_ref(), &mut signals) => ended,
+        doomed = cluster.doomed() => Err(give_up(&doomed, mounted.as_ref()).await),
     };
-    if let Err(why) = &ended {
-        // At once: stopping may take a while.
-        eprintln!("ozone: {why}");
-        if let Some(mounted) = &mounted {
-            signals::take_away(mounted).await;
-        }
-    }
     stop(cluster).await;
-    ended.map_err(|_| "the cluster could not go on".to_owned())
+    ended
 }
 
 /// Returns when it is told to stop, with nothing mounted any more, or when somebody has unmounted.
-async fn until_stopped(mounted: Option<&MountedFs>, signals: &mut signals::Stop) {
+async fn until_stopped(
+    mounted: Option<&MountedFs>,
+    signals: &mut signals::Stop,
+) -> Result<(), String> {
     let Some(mounted) = mounted else {
-        return signals.told().await;
+        signals.told().await;
+        return Ok(());
     };
     tokio::select! {
-        () = mounted.wait() => tell("unmounted: stopping"),
+        () = mounted.wait() => {
+            tell("unmounted: stopping");
+            Ok(())
+        }
         () = signals.told() => signals::unmount(mounted, signals).await,
     }
+}
+
+/// Leaves the mount, as the cluster cannot go on; says why at once, for stopping may take a while.
+async fn give_up(why: &str, mounted: Option<&MountedFs>) -> String {
+    eprintln!("ozone: {why}");
+    if let Some(mounted) = mounted
+        && let Err(lost) = signals::take_away(mounted).await
+    {
+        eprintln!("ozone: {lost}");
+    }
+    "the cluster could not go on".to_owned()
 }
 
 impl Cluster {
@@ -351,8 +372,7 @@ async fn place(args: &UpArgs) -> Result<Option<(PathBuf, MountOptions)>, String>
     let Some(path) = args.mount.clone() else {
         return Ok(None);
     };
-    let (checked, asked) = (path.clone(), options.clone());
-    let checked = blocking(move || ozone_fs::check(&checked, &asked)).await?;
+    let checked = ozone_fs::check(&path, &options).await;
     checked.map_err(|e| e.to_string())?;
     Ok(Some((path, options)))
 }
@@ -362,17 +382,26 @@ async fn bring_up(
     cluster: &Cluster,
     plan: &Plan,
     place: Option<(PathBuf, MountOptions)>,
-) -> Result<(Option<String>, Option<MountedFs>), String> {
+) -> Result<Up, String> {
     let warning = ready(cluster, plan).await?;
     if plan.ports != plan.recorded {
         let (dir, ports) = (plan.dir.clone(), plan.ports.clone());
         blocking(move || ports::record(&dir, &ports)).await??;
     }
-    let Some((path, options)) = place else {
-        return Ok((warning, None));
+    // Whoever sees that it is mounted, or reads that it is up, may stop it in the same moment.
+    let signals = signals::Stop::watch()?;
+    let mounted = match place {
+        Some((path, options)) => {
+            let mounted = ozone_fs::mount(cluster.client.clone(), &path, options).await;
+            Some(mounted.map_err(|e| e.to_string())?)
+        }
+        None => None,
     };
-    let mounted = ozone_fs::mount(cluster.client.clone(), &path, options).await;
-    Ok((warning, Some(mounted.map_err(|e| e.to_string())?)))
+    Ok(Up {
+        warning,
+        mounted,
+        signals,
+    })
 }
 
 async fn stop(cluster: Cluster) {
