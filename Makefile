@@ -46,7 +46,9 @@ root:
 	  '"make check" needs none.' >&2; exit 1; }
 
 test: root setup lint deny build
-	cargo test --workspace -- --test-threads=$(TEST_THREADS)
+	cargo test --workspace --no-run
+	@start=$$SECONDS; cargo test --workspace -- --test-threads=$(TEST_THREADS) && \
+	  echo "make test: all passed, $$((SECONDS - start)) s after the build"
 
 soak: root build
 	@echo "soak: ROUNDS=$${ROUNDS:-50} kills in each test of kills, as many power cuts in each of power cuts, and on until" \

@@ -15,7 +15,7 @@ install() {
   fi
   echo "installing: $*"
   $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$@" >/dev/null
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
 
 packages=(libclang-dev clang mold cmake pkg-config fuse3 attr e2fsprogs git sqlite3)

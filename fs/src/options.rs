@@ -183,6 +183,8 @@ mod tests {
             (2, 64 << 20, 1 << 20)
         );
         assert!(!options.read_only);
+        assert!(parsed("verify=always").verify_always);
+        assert!(!parsed("verify=always,verify=once").verify_always);
     }
 
     #[test]

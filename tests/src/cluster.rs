@@ -309,8 +309,13 @@ impl Cluster {
 
     /// Mounts the namespace a second time, by a process of its own.
     pub fn mount_again(&self) -> SecondMount {
-        let om = &self.running.as_ref().expect("the cluster runs").om;
-        SecondMount::start(om, tempfile::tempdir().expect("a mount point"))
+        self.mount_again_with("rw")
+    }
+
+    /// The same, with a list of options as `-o` has it.
+    pub fn mount_again_with(&self, options: &str) -> SecondMount {
+        let dir = tempfile::tempdir().expect("a mount point");
+        SecondMount::start(self.om_address(), dir, options)
     }
 
     /// What the cluster has logged, over all its lives.
@@ -361,10 +366,11 @@ impl SecondMount {
         kill(pid, Signal::SIGCONT).expect("SIGCONT");
     }
 
-    fn start(om: &str, dir: TempDir) -> Self {
+    fn start(om: &str, dir: TempDir, options: &str) -> Self {
         let child = Command::new(binary())
             .args(["mount", om])
             .arg(dir.path())
+            .args(["-o", options])
             .stdin(Stdio::null())
             .spawn()
             .expect("the binary starts");

@@ -7,6 +7,11 @@ pub fn resident_kib(pid: u32) -> u64 {
     field(pid, "VmRSS:")
 }
 
+/// What of that is its own: not of files, as its program is. In KiB.
+pub fn own_kib(pid: u32) -> u64 {
+    field(pid, "RssAnon:")
+}
+
 /// The most that it has held since it started, or since [`reset_peak`], in KiB.
 pub fn peak_kib(pid: u32) -> u64 {
     field(pid, "VmHWM:")

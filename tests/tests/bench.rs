@@ -22,6 +22,15 @@ const ROWS: [&str; 11] = [
     "git clone",
 ];
 
+/// Where, how safely and how many times the bytes of the figures were stored.
+const HEADER: [&str; 5] = [
+    "machine      ",
+    "disk         ",
+    "fsync        on",
+    "cluster      replication ONE, datanodes 1",
+    "cold         ",
+];
+
 const S3_ROWS: [&str; 7] = [
     "PUT 4 KiB, 1 client",
     "PUT 4 KiB, 16 clients",
@@ -117,6 +126,10 @@ fn the_benchmarks_measure_all_places_and_leave_nothing_behind() {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
+    for head in HEADER {
+        let line = text.lines().find(|line| line.starts_with(head));
+        assert!(line.is_some(), "no {head:?} in\n{text}");
+    }
     for row in ROWS {
         let line = text.lines().find(|line| line.starts_with(row));
         let line = line.unwrap_or_else(|| panic!("no row {row:?} in\n{text}"));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -261,6 +261,16 @@ fn a_block_that_was_damaged_is_never_passed() {
     let path = bucket.join("f");
     verified(&path, 9);
     cluster.stop();
+    damage(&cluster);
+    cluster.restart();
+    for _ in 0..3 {
+        assert_damaged(&path);
+    }
+    assert_eq!(passed(&cluster), 0);
+}
+
+/// Changes a byte of the one large block.
+fn damage(cluster: &Cluster) {
     let is_block = |path: &Path| path.extension().is_some_and(|e| e == "block");
     let large = |path: &PathBuf| fs::metadata(path).unwrap().len() >= SIZE as u64;
     let blocks = corrupt::find(cluster.dir(), &is_block);
@@ -269,14 +279,27 @@ fn a_block_that_was_damaged_is_never_passed() {
         .find(large)
         .expect("the block of the file");
     corrupt::flip(&block, 2_000_000);
-    cluster.restart();
-    for _ in 0..3 {
-        let error = File::open(&path)
-            .and_then(|mut file| file.read_to_end(&mut Vec::new()))
-            .unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(nix::libc::EIO));
+}
+
+fn assert_damaged(path: &Path) {
+    let error = fs::read(path).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(nix::libc::EIO));
+}
+
+#[test]
+fn a_mount_that_always_verifies_is_lent_nothing_and_sees_damage_that_comes_late() {
+    let (cluster, bucket) = one_copy();
+    let bytes = content::bytes(15, SIZE);
+    fs::write(bucket.join("f"), &bytes).unwrap();
+    let mount = cluster.mount_again_with("verify=always");
+    let path = mount.path().join("vol/bucket/f");
+    for _ in 0..4 {
+        same(&fs::read(&path).unwrap(), &bytes);
+        cool(&path);
     }
-    assert_eq!(passed(&cluster), 0);
+    assert_eq!(cluster.metric("datanode_blocks_lent_total", &[]), 0);
+    damage(&cluster);
+    assert_damaged(&path);
 }
 
 #[test]
