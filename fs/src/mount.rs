@@ -54,8 +54,15 @@ pub enum MountError {
     #[error("a dead mount is left at {}: remove it with 'umount -l {}'", .0.display(), .0.display())]
     Dead(PathBuf),
     /// Whoever serves what is mounted there is stuck, or what is left of it is.
-    #[error("what is mounted at {} does not answer: 'umount -f {}' ends it", .0.display(), .0.display())]
+    #[error(
+        "mount point {} does not answer: if the process behind what is mounted there is stuck, 'umount -f {}' ends it, \
+         with what was not committed",
+        .0.display(), .0.display()
+    )]
     Silent(PathBuf),
+    /// The mount is gone, and not everything was committed before.
+    #[error("{} is unmounted, and of what was written there without fsync something could not be committed: it is lost", .0.display())]
+    Lost(PathBuf),
     /// The path cannot be looked at.
     #[error("mount point {}: {error}", path.display())]
     Unreadable {
@@ -111,8 +118,8 @@ pub enum MountError {
 pub struct MountedFs {
     path: PathBuf,
     vfs: Arc<Vfs>,
-    /// Set when the mount is gone and everything is committed.
-    ended: watch::Receiver<bool>,
+    /// Set when the mount is gone: whether everything was committed.
+    ended: watch::Receiver<Option<bool>>,
 }
 
 /// How long the kernel may take to say what a mount point is.
@@ -154,7 +161,7 @@ pub async fn mount(
         Some(program) => start_guard(program, device).await,
         None => None,
     };
-    let (sender, ended) = watch::channel(false);
+    let (sender, ended) = watch::channel(None);
     tokio::spawn(supervise((session, guard), vfs.clone(), sender));
     tracing::info!(mountpoint = %path.display(), "mounted");
     Ok(MountedFs { path, vfs, ended })
@@ -268,7 +275,7 @@ fn refused(path: &Path, error: io::Error) -> MountError {
 async fn supervise(
     (session, guard): (BackgroundSession, Option<Guard>),
     vfs: Arc<Vfs>,
-    ended: watch::Sender<bool>,
+    ended: watch::Sender<Option<bool>>,
 ) {
     let joined = tokio::task::spawn_blocking(move || {
         let ended = session.join();
@@ -281,8 +288,8 @@ async fn supervise(
         Ok(Err(error)) => tracing::error!(%error, "the mount ended with an error"),
         Err(error) => tracing::error!(%error, "the thread of the mount ended with a panic"),
     }
-    vfs.shutdown().await;
-    ended.send_replace(true);
+    let whole = vfs.shutdown().await;
+    ended.send_replace(Some(whole));
 }
 
 impl MountedFs {
@@ -292,44 +299,47 @@ impl MountedFs {
     }
 
     /// Commits everything and unmounts. Fails with [`MountError::InUse`], and stays mounted, while
-    /// programs use the mount.
+    /// programs use the mount; and as [`MountedFs::wait`].
     pub async fn unmount(&self) -> Result<(), MountError> {
-        if *self.ended.borrow() {
-            return Ok(());
+        if self.ended.borrow().is_none() {
+            self.sync().await;
         }
-        self.sync().await;
         self.leave_tree(MntFlags::empty()).await
     }
 
     /// Takes the mount out of the tree, even while programs use it: files that they have open go on working until
-    /// they are closed. Returns when the last is, and everything is committed.
+    /// they are closed. Returns when the last is, as [`MountedFs::wait`].
     pub async fn detach(&self) -> Result<(), MountError> {
         self.leave_tree(MntFlags::MNT_DETACH).await
     }
 
-    /// Commits everything. It goes on when nobody waits for it any more: of what is committed in part, the next who
-    /// commits would believe that it was committed whole.
-    pub async fn sync(&self) {
+    /// Commits everything; false if something could not be. It goes on when nobody waits for it any more: of what is
+    /// committed in part, the next who commits would believe that it was committed whole.
+    pub async fn sync(&self) -> bool {
         let vfs = self.vfs.clone();
-        // It ends with the runtime only.
-        let _ = tokio::spawn(async move { vfs.sync().await }).await;
+        // Without an outcome it ends with the runtime only.
+        let synced = tokio::spawn(async move { vfs.sync().await }).await;
+        synced.unwrap_or(false)
     }
 
     async fn leave_tree(&self, flags: MntFlags) -> Result<(), MountError> {
-        if *self.ended.borrow() {
-            return Ok(());
+        if self.ended.borrow().is_none() {
+            let path = self.path.clone();
+            blocking(move || umount(&path, flags)).await?;
         }
-        let path = self.path.clone();
-        blocking(move || umount(&path, flags)).await?;
-        self.wait().await;
-        Ok(())
+        self.wait().await
     }
 
     /// Waits until the mount is gone, by [`MountedFs::unmount`] or by umount(8), and everything is
-    /// committed.
-    pub async fn wait(&self) {
+    /// committed. Fails with [`MountError::Lost`] if something could not be.
+    pub async fn wait(&self) -> Result<(), MountError> {
+        let mut ended = self.ended.clone();
         // An error means that the task behind it is gone, and so is the mount.
-        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        let whole = ended.wait_for(Option::is_some).await.map(|ended| *ended);
+        match whole {
+            Ok(Some(true)) => Ok(()),
+            _ => Err(MountError::Lost(self.path.clone())),
+        }
     }
 }
 
@@ -359,8 +369,11 @@ fn umount_as_user(path: &Path, flags: MntFlags) -> Result<(), MountError> {
         error,
     })?;
     let text = String::from_utf8_lossy(&output.stderr);
+    let gone = || matches!(mountpoint::mounted_at(path), Ok(None));
     match output.status.success() {
         true => Ok(()),
+        // Somebody was faster.
+        false if gone() => Ok(()),
         false if text.contains("busy") => Err(MountError::InUse(path.to_owned())),
         false => Err(MountError::Permission {
             path: path.to_owned(),

@@ -1,14 +1,20 @@
 //! `ozone mount`: the namespace of a cluster as a directory.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use ozone_client::{Client, ClientConfig};
 use ozone_common::config::{Config, HostPort};
 use ozone_fs::MountOptions;
+use tokio::time::timeout;
 
 use crate::daemon::announced;
 use crate::signals;
+
+/// How long it goes on with mounting when it is told to stop.
+const MOUNTING: Duration = Duration::from_secs(2);
 
 /// Port of an OM where none is given.
 const OM_PORT: u16 = 9862;
@@ -48,12 +54,23 @@ pub(crate) async fn run(args: MountArgs, config: Config) -> Result<(), String> {
     let client = connect(client).await?;
     // Whoever sees that it is mounted may stop it in the same moment.
     let mut signals = signals::Stop::watch()?;
-    let mounted = ozone_fs::mount(client.clone(), &args.mountpoint, options)
-        .await
-        .map_err(|e| e.to_string())?;
+    let mut mounting = pin!(ozone_fs::mount(client.clone(), &args.mountpoint, options));
+    let (mounted, told) = tokio::select! {
+        mounted = &mut mounting => (mounted, false),
+        () = signals.told() => match timeout(MOUNTING, mounting).await {
+            Ok(mounted) => (mounted, true),
+            Err(_) => return Err("told to stop before it was mounted".to_owned()),
+        },
+    };
+    let mounted = mounted.map_err(|e| e.to_string())?;
+    let told = async {
+        if !told {
+            signals.told().await;
+        }
+    };
     let ended = tokio::select! {
-        () = mounted.wait() => Ok(()),
-        () = signals.told() => signals::unmount(&mounted, &mut signals).await,
+        ended = mounted.wait() => ended.map_err(|e| e.to_string()),
+        () = told => signals::unmount(&mounted, &mut signals).await,
     };
     client.close().await;
     ended

@@ -1,8 +1,9 @@
 //! Waiting to be told to stop, and stopping a mount.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use ozone_fs::MountedFs;
+use ozone_fs::{MountError, MountedFs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -45,12 +46,15 @@ pub(crate) async fn stop() -> Result<(), String> {
 }
 
 /// Unmounts once the last program has left. Nobody tells when that is.
-async fn last_user(mounted: &MountedFs) {
-    while mounted.unmount().await.is_err() {
+async fn last_user(mounted: &MountedFs) -> Result<(), MountError> {
+    loop {
         // By somebody else it may be unmounted at any time.
-        let unmounted = timeout(RETRY, mounted.wait()).await;
-        if unmounted.is_ok() {
-            return;
+        if let Ok(ended) = timeout(RETRY, mounted.wait()).await {
+            return ended;
+        }
+        match mounted.unmount().await {
+            Err(error) if !matches!(error, MountError::Lost(_)) => {}
+            ended => return ended,
         }
     }
 }
@@ -59,31 +63,41 @@ async fn last_user(mounted: &MountedFs) {
 /// mount from them, with everything written so far committed; fails if that could not be done.
 pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) -> Result<(), String> {
     let unmounted = async {
-        if let Err(error) = mounted.unmount().await {
-            eprintln!("ozone: {error}; stopping once more takes it from them");
-            last_user(mounted).await;
+        match mounted.unmount().await {
+            Err(error) if !matches!(error, MountError::Lost(_)) => {
+                eprintln!("ozone: {error}; stopping once more takes it from them");
+                last_user(mounted).await
+            }
+            ended => ended,
         }
     };
     tokio::select! {
-        () = unmounted => Ok(()),
+        ended = unmounted => ended.map_err(|error| error.to_string()),
         () = signals.told() => take_away(mounted).await,
     }
 }
 
 /// Takes a mount from the programs that use it, with everything committed that can be; fails if something could not.
 pub(crate) async fn take_away(mounted: &MountedFs) -> Result<(), String> {
-    let committed = timeout(LAST_COMMIT, mounted.sync()).await.is_ok();
-    let path = mounted.path().display();
-    match timeout(LAST_CLOSE, mounted.detach()).await {
-        Ok(detached) => detached.map_err(|error| error.to_string()),
-        Err(_) if committed => {
+    let mut committing = pin!(mounted.sync());
+    let committed = timeout(LAST_COMMIT, &mut committing).await;
+    if let Ok(ended) = timeout(LAST_CLOSE, mounted.detach()).await {
+        return ended.map_err(|error| error.to_string());
+    }
+    let committed = match committed {
+        Ok(committed) => committed,
+        // It may be done meanwhile.
+        Err(_) => timeout(Duration::ZERO, committing).await.unwrap_or(false),
+    };
+    let path = mounted.path();
+    match committed {
+        true => {
             eprintln!(
-                "ozone: {path} is unmounted, and programs still use what they have open there"
+                "ozone: {} is unmounted; programs may still have files of it open, and are not waited for",
+                path.display()
             );
             Ok(())
         }
-        Err(_) => Err(format!(
-            "{path} is unmounted, and of what was written there without fsync the last could not be committed: it is lost"
-        )),
+        false => Err(MountError::Lost(path.to_owned()).to_string()),
     }
 }

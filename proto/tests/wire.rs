@@ -46,12 +46,20 @@ fn described() -> BTreeSet<String> {
         for service in &file.service {
             for call in &service.method {
                 let (name, method) = (service.name(), call.name());
-                let (asked, answered) = (call.input_type(), call.output_type());
+                let asked = message(call.input_type(), call.client_streaming());
+                let answered = message(call.output_type(), call.server_streaming());
                 lines.insert(format!("/{package}.{name}/{method} {asked} {answered}"));
             }
         }
     }
     lines
+}
+
+fn message(name: &str, stream: bool) -> String {
+    match stream {
+        true => format!("stream {name}"),
+        false => name.to_owned(),
+    }
 }
 
 fn numbered<'a>(

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
@@ -42,6 +42,14 @@ fn wait_until_written(dd: &Child, bytes: u64) {
         let io = fs::read_to_string(format!("/proc/{}/io", dd.id())).unwrap();
         io.contains(&written).then_some(()).ok_or(io)
     });
+}
+
+/// Waits until the mount has ended, and tells how.
+fn end_of_mount(daemons: &mut Daemons) -> ExitStatus {
+    wait_for(LIMIT, || {
+        let ended = daemons.ended(Daemon::Mount);
+        ended.ok_or_else(|| "it has not ended".to_owned())
+    })
 }
 
 /// Whether a thread of a process, one with this name, waits in the kernel, as nothing can wake it.
@@ -129,10 +137,7 @@ fn what_was_being_committed_when_a_mount_was_taken_away_is_there_once_fsync_says
     drop(input);
     // The mount may have ended meanwhile, as it does not wait for programs for ever.
     let committed = writer.wait().unwrap().success();
-    wait_for(LIMIT, || match daemons.ended(Daemon::Mount) {
-        Some(_) => Ok(()),
-        None => Err("it has not ended".to_owned()),
-    });
+    end_of_mount(&mut daemons);
     daemons.start_one(Daemon::Mount);
     let found = fs::read(&path).unwrap();
     assert!(!committed || found == expected);
@@ -150,15 +155,37 @@ fn a_mount_that_is_taken_away_before_all_is_committed_says_so_and_fails() {
     );
     wait_until_written(&writer, 1 << 20);
     // Once to stop, which waits for the datanode; and again, to wait no longer.
-    let mut status = None;
-    wait_for(LIMIT, || {
+    let status = wait_for(LIMIT, || {
         signal(&daemons, Daemon::Mount, Signal::SIGINT);
-        status = daemons.ended(Daemon::Mount);
-        status.map_or(Err("it has not ended".to_owned()), |_| Ok(()))
+        let ended = daemons.ended(Daemon::Mount);
+        ended.ok_or_else(|| "it has not ended".to_owned())
     });
-    assert!(!status.unwrap().success());
+    assert!(!status.success());
     let log = daemons.log(Daemon::Mount);
-    assert!(log.contains("could not be committed"), "{log}");
+    assert!(log.contains("could not be committed: it is lost"), "{log}");
+    assert!(!writer.wait().unwrap().success());
+    assert!(!is_mounted(&daemons.mountpoint()));
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);
+    daemons.stop_all();
+}
+
+#[test]
+fn a_mount_that_is_stopped_and_cannot_commit_says_so_and_fails() {
+    let mut daemons = Daemons::start(DaemonOptions {
+        properties: vec![("ozone.client.write.timeout", "1s")],
+        ..DaemonOptions::one_copy()
+    });
+    let path = daemons.bucket("vol", "bucket").join("f");
+    signal(&daemons, Daemon::Datanode(1), Signal::SIGSTOP);
+    let mut writer = dd(
+        &["bs=1M", "count=1", "if=/dev/zero"],
+        &format!("of={}", path.display()),
+    );
+    wait_until_written(&writer, 1 << 20);
+    signal(&daemons, Daemon::Mount, Signal::SIGTERM);
+    assert!(!end_of_mount(&mut daemons).success());
+    let log = daemons.log(Daemon::Mount);
+    assert!(log.contains("could not be committed: it is lost"), "{log}");
     assert!(!writer.wait().unwrap().success());
     assert!(!is_mounted(&daemons.mountpoint()));
     signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);

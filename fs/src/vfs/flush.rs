@@ -214,6 +214,7 @@ impl Vfs {
         }
         if let Err(error) = outcome {
             tracing::error!(inode = inode.id, %error, "written data could not be committed and is lost");
+            self.count_loss();
             inode.set_cached(None);
             inode.failed(error);
             self.unshown(inode).await;

@@ -34,7 +34,7 @@ pub mod write;
 mod write_back;
 pub mod xattr;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -106,6 +106,9 @@ pub struct Vfs {
     /// Files with uncommitted data.
     dirty: DashMap<u64, Arc<Inode>>,
     flushing: flush::Flushing,
+    /// How often something that was written or made could not be committed, and how often by the first [`Vfs::sync`].
+    losses: AtomicU64,
+    losses_before: OnceLock<u64>,
     /// Wakes the flusher when writers wait for memory.
     pressure: Notify,
     /// Held, shared, by renames on their way.
@@ -152,6 +155,8 @@ impl Vfs {
             budget: Budget::new(options.dirty_limit),
             dirty: DashMap::new(),
             flushing: flush::Flushing::default(),
+            losses: AtomicU64::new(0),
+            losses_before: OnceLock::new(),
             pressure: Notify::new(),
             renaming: RwLock::default(),
             releases,
@@ -172,19 +177,30 @@ impl Vfs {
         Ok(vfs)
     }
 
-    /// Commits everything that was made and written.
-    pub async fn sync(self: &Arc<Self>) {
+    /// Commits everything that was made and written, at the end of a mount. False if something could not be, since this
+    /// was called first.
+    pub async fn sync(self: &Arc<Self>) -> bool {
+        let losses = || self.losses.load(Ordering::Relaxed);
+        let before = *self.losses_before.get_or_init(losses);
         self.flush_dirty(Commit::All, |_| true).await;
-        if let Err(error) = self.backlog.settle().await {
+        let sent = self.backlog.settle().await;
+        if let Err(error) = &sent {
             tracing::error!(%error, "changes could not be sent");
         }
+        sent.is_ok() && losses() == before
     }
 
-    /// Commits everything, ends the background work and closes the session.
-    pub async fn shutdown(self: &Arc<Self>) {
-        self.sync().await;
+    /// Commits everything, ends the background work and closes the session. False as [`Vfs::sync`].
+    pub async fn shutdown(self: &Arc<Self>) -> bool {
+        let whole = self.sync().await;
         self.stop.send_replace(true);
         self.sessions.close().await;
+        whole
+    }
+
+    /// Something that was written or made is lost.
+    fn count_loss(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The kernel forgets `count` lookups of an inode.

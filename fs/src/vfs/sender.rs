@@ -102,6 +102,7 @@ impl Vfs {
     fn refused(&self, part: &Part, error: &FsError) {
         let inode = &part.inode;
         tracing::error!(inode = inode.id, %error, "a change that was made in memory was refused and is lost");
+        self.count_loss();
         inode.doubt();
         // What else is on its way of it has an answer of its own.
         inode.failed(error.clone());

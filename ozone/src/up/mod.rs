@@ -170,9 +170,9 @@ async fn until_stopped(
         return Ok(());
     };
     tokio::select! {
-        () = mounted.wait() => {
+        ended = mounted.wait() => {
             tell("unmounted: stopping");
-            Ok(())
+            ended.map_err(|error| error.to_string())
         }
         () = signals.told() => signals::unmount(mounted, signals).await,
     }

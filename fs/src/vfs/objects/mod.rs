@@ -354,6 +354,7 @@ impl Vfs {
             && let Err(error) = self.publish(writing).await
         {
             tracing::warn!(key = writing.place.path, %error, "what was written is lost");
+            self.count_loss();
         }
         if let Some(id) = closed {
             let session = self.session_as_it_is();
