@@ -61,7 +61,7 @@ pub enum MountError {
     )]
     Silent(PathBuf),
     /// The mount is gone, and not everything was committed before.
-    #[error("{} is unmounted, and of what was written there without fsync something could not be committed: it is lost", .0.display())]
+    #[error("{} is unmounted, and something that was written there could not be committed: it is lost", .0.display())]
     Lost(PathBuf),
     /// The path cannot be looked at.
     #[error("mount point {}: {error}", path.display())]
@@ -331,7 +331,7 @@ impl MountedFs {
     }
 
     /// Waits until the mount is gone, by [`MountedFs::unmount`] or by umount(8), and everything is
-    /// committed. Fails with [`MountError::Lost`] if something could not be.
+    /// committed. Fails with [`MountError::Lost`] if something could not be, since the mount was told to end.
     pub async fn wait(&self) -> Result<(), MountError> {
         let mut ended = self.ended.clone();
         // An error means that the task behind it is gone, and so is the mount.

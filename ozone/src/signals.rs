@@ -1,6 +1,5 @@
 //! Waiting to be told to stop, and stopping a mount.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use ozone_fs::{MountError, MountedFs};
@@ -79,16 +78,13 @@ pub(crate) async fn unmount(mounted: &MountedFs, signals: &mut Stop) -> Result<(
 
 /// Takes a mount from the programs that use it, with everything committed that can be; fails if something could not.
 pub(crate) async fn take_away(mounted: &MountedFs) -> Result<(), String> {
-    let mut committing = pin!(mounted.sync());
-    let committed = timeout(LAST_COMMIT, &mut committing).await;
+    // Whether that was done in time is of no matter once the last program has gone: it is done again then.
+    let _ = timeout(LAST_COMMIT, mounted.sync()).await;
     if let Ok(ended) = timeout(LAST_CLOSE, mounted.detach()).await {
         return ended.map_err(|error| error.to_string());
     }
-    let committed = match committed {
-        Ok(committed) => committed,
-        // It may be done meanwhile.
-        Err(_) => timeout(Duration::ZERO, committing).await.unwrap_or(false),
-    };
+    // With what they have written since.
+    let committed = timeout(LAST_COMMIT, mounted.sync()).await.unwrap_or(false);
     let path = mounted.path();
     match committed {
         true => {
