@@ -144,29 +144,40 @@ fn what_was_being_committed_when_a_mount_was_taken_away_is_there_once_fsync_says
     daemons.stop_all();
 }
 
-#[test]
-fn a_mount_that_is_taken_away_before_all_is_committed_says_so_and_fails() {
-    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+/// A program that has written what cannot be committed, as the datanode stands still.
+fn stuck_writer(daemons: &Daemons) -> Child {
     let path = daemons.bucket("vol", "bucket").join("f");
-    signal(&daemons, Daemon::Datanode(1), Signal::SIGSTOP);
-    let mut writer = dd(
+    signal(daemons, Daemon::Datanode(1), Signal::SIGSTOP);
+    let writer = dd(
         &["bs=1M", "count=1", "if=/dev/zero"],
         &format!("of={}", path.display()),
     );
     wait_until_written(&writer, 1 << 20);
+    writer
+}
+
+/// The mount has ended with what the writer wrote lost, and everybody was told.
+fn assert_lost(daemons: &mut Daemons, mut writer: Child, status: ExitStatus) {
+    assert!(!status.success());
+    let log = daemons.log(Daemon::Mount);
+    assert!(log.contains("could not be committed: it is lost"), "{log}");
+    assert!(!writer.wait().unwrap().success());
+    assert!(!is_mounted(&daemons.mountpoint()));
+    signal(daemons, Daemon::Datanode(1), Signal::SIGCONT);
+    daemons.stop_all();
+}
+
+#[test]
+fn a_mount_that_is_taken_away_before_all_is_committed_says_so_and_fails() {
+    let mut daemons = Daemons::start(DaemonOptions::one_copy());
+    let writer = stuck_writer(&daemons);
     // Once to stop, which waits for the datanode; and again, to wait no longer.
     let status = wait_for(LIMIT, || {
         signal(&daemons, Daemon::Mount, Signal::SIGINT);
         let ended = daemons.ended(Daemon::Mount);
         ended.ok_or_else(|| "it has not ended".to_owned())
     });
-    assert!(!status.success());
-    let log = daemons.log(Daemon::Mount);
-    assert!(log.contains("could not be committed: it is lost"), "{log}");
-    assert!(!writer.wait().unwrap().success());
-    assert!(!is_mounted(&daemons.mountpoint()));
-    signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);
-    daemons.stop_all();
+    assert_lost(&mut daemons, writer, status);
 }
 
 #[test]
@@ -175,21 +186,10 @@ fn a_mount_that_is_stopped_and_cannot_commit_says_so_and_fails() {
         properties: vec![("ozone.client.write.timeout", "1s")],
         ..DaemonOptions::one_copy()
     });
-    let path = daemons.bucket("vol", "bucket").join("f");
-    signal(&daemons, Daemon::Datanode(1), Signal::SIGSTOP);
-    let mut writer = dd(
-        &["bs=1M", "count=1", "if=/dev/zero"],
-        &format!("of={}", path.display()),
-    );
-    wait_until_written(&writer, 1 << 20);
+    let writer = stuck_writer(&daemons);
     signal(&daemons, Daemon::Mount, Signal::SIGTERM);
-    assert!(!end_of_mount(&mut daemons).success());
-    let log = daemons.log(Daemon::Mount);
-    assert!(log.contains("could not be committed: it is lost"), "{log}");
-    assert!(!writer.wait().unwrap().success());
-    assert!(!is_mounted(&daemons.mountpoint()));
-    signal(&daemons, Daemon::Datanode(1), Signal::SIGCONT);
-    daemons.stop_all();
+    let status = end_of_mount(&mut daemons);
+    assert_lost(&mut daemons, writer, status);
 }
 
 #[test]
