@@ -55,7 +55,7 @@ impl Default for MountOptions {
             nonempty: false,
             ttl: Duration::ZERO,
             threads: 4,
-            dirty_limit: 64 << 20,
+            dirty_limit: 32 << 20,
             read_ahead: 4 << 20,
             verify_always: false,
             guard: None,
