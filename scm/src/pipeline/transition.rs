@@ -7,6 +7,9 @@ use super::{Pipeline, Replication};
 
 /// A pipeline that its members do not make within this time is given up; ms.
 pub(crate) const CREATION_LIMIT_MS: u64 = 300_000;
+/// For so long one that could go on with a majority waits for its last member, which would miss the first bytes and
+/// have to fetch them; ms.
+const COMPANY_MS: u64 = 5_000;
 
 /// How a member stands to a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,11 @@ pub(crate) enum Verdict {
 impl Situation<'_> {
     /// Whether members were given the time that they need to make it.
     pub(crate) fn is_young(&self) -> bool {
-        self.now_ms.saturating_sub(self.pipeline.changed_ms) < CREATION_LIMIT_MS
+        self.age_ms() < CREATION_LIMIT_MS
+    }
+
+    fn age_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(self.pipeline.changed_ms)
     }
 
     fn count(&self, is: impl Fn(&Standing) -> bool) -> usize {
@@ -88,11 +95,19 @@ impl Situation<'_> {
         let led = self.members.contains(&Standing::Serving { leader: true });
         let ready = match self.pipeline.replication {
             Replication::One => self.serving() == 1,
-            Replication::Three => self.serving() >= Replication::Three.majority() && led,
+            Replication::Three => led && self.serving() >= self.company(),
         };
         match ready {
             true => Verdict::Open,
             false => Verdict::Keep,
+        }
+    }
+
+    /// Members of three that are enough to open with.
+    fn company(&self) -> usize {
+        match self.age_ms() < COMPANY_MS {
+            true => Replication::Three.replicas(),
+            false => Replication::Three.majority(),
         }
     }
 
@@ -184,11 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn three_open_with_a_majority_and_a_leader() {
+    fn three_open_once_all_are_there_and_one_leads() {
         let state = PipelineState::PipelineAllocated;
-        assert_eq!(verdict(state, &[LED, Missing, Missing], 0), Verdict::Keep);
         assert_eq!(verdict(state, &[UNLED, UNLED, UNLED], 0), Verdict::Keep);
-        assert_eq!(verdict(state, &[LED, UNLED, Missing], 0), Verdict::Open);
+        assert_eq!(verdict(state, &[LED, UNLED, UNLED], 0), Verdict::Open);
+    }
+
+    #[test]
+    fn a_majority_with_a_leader_waits_for_the_third_but_not_for_ever() {
+        let state = PipelineState::PipelineAllocated;
+        let two = [LED, UNLED, Missing];
+        assert_eq!(verdict(state, &two, COMPANY_MS - 1), Verdict::Keep);
+        assert_eq!(verdict(state, &two, COMPANY_MS), Verdict::Open);
+        let unled = [UNLED, UNLED, Missing];
+        assert_eq!(verdict(state, &unled, COMPANY_MS), Verdict::Keep);
+        let one = [LED, Missing, Missing];
+        assert_eq!(verdict(state, &one, COMPANY_MS), Verdict::Keep);
     }
 
     #[test]
