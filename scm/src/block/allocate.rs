@@ -17,8 +17,8 @@ use crate::scm::Scm;
 
 /// Most blocks of one request.
 pub(crate) const MOST_BLOCKS: u64 = 10_000;
-/// Longest wait for a pipeline that is about to open.
-const PIPELINE_LIMIT: Duration = Duration::from_secs(3);
+/// Longest wait for a pipeline that is about to open: longer than one waits for its third member.
+const PIPELINE_LIMIT: Duration = Duration::from_secs(10);
 /// Open containers per pipeline, as a multiple of the usual number, from which a client's wish to
 /// avoid containers no longer makes new ones.
 const EXCLUSION_BOUND: usize = 4;
