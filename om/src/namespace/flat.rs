@@ -36,6 +36,9 @@ fn check_key(key: &[u8]) -> Result<()> {
     if key.is_empty() {
         return Err(invalid("Key name is missing."));
     }
+    if key.contains(&0) {
+        return Err(invalid("a key contains no NUL"));
+    }
     if key.len() > MAX_KEY {
         let message = format!("a key has {MAX_KEY} bytes at most, not {}", key.len());
         return Err(OmError::refused(Status::NameTooLong, message));

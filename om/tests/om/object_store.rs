@@ -203,6 +203,7 @@ fn what_is_no_key_is_refused_and_so_is_what_only_a_filesystem_has() {
     for reserved in [".snapshot", ".snapshot/x", "/.snapshot/x"] {
         assert_eq!(put(&mut om, reserved), Status::InvalidKeyName, "{reserved}");
     }
+    assert_eq!(put(&mut om, "a\0b"), Status::InvalidKeyName);
     assert_eq!(put(&mut om, ".snapshots/x"), Status::Ok);
     assert_eq!(put(&mut om, "key"), Status::Ok);
     let found = row(&om, &root, "key").unwrap();

@@ -202,7 +202,20 @@ fn listings_are_in_the_order_of_the_keys_bytes_whatever_the_page() {
 fn directories_that_keys_implied_go_with_the_last_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut om = Om::open(dir.path());
-    om.bucket();
+    let (bucket, _) = om.bucket();
+    for name in ["nul\0", "a/nul\0/c"] {
+        assert_eq!(put(&mut om, name), Status::InvalidKeyName);
+    }
+    for name in ["nul\0", "a/b", ""] {
+        let create = CreateRequest {
+            dir: Some(bucket),
+            name: name.into(),
+            kind: InodeKind::Directory.into(),
+            ..Default::default()
+        };
+        let answer = om.ask(Body::Create(create));
+        assert_eq!(answer.status(), Status::InvalidKeyName, "{name:?}");
+    }
     assert_eq!(put(&mut om, "a/b/c"), Status::Ok);
     assert_eq!(put(&mut om, "made/by/hand/"), Status::Ok);
     assert_eq!(put(&mut om, "made/by/hand/x"), Status::Ok);
