@@ -238,15 +238,20 @@ impl Failover {
             };
             match (verdict, error) {
                 (Verdict::Fatal, Some(error)) => return Err(FailoverError::Refused(error)),
-                (verdict, error) => round.next(verdict, error).await?,
+                (verdict, error) => {
+                    round.last = error.or(round.last);
+                    round.next(verdict).await?;
+                }
             }
         }
     }
 }
 
 /// The state of one call.
-struct Round<'a> {
+struct Round<'a, E> {
     failover: &'a Failover,
+    /// What the last attempt that had an answer ended with.
+    last: Option<E>,
     start: Duration,
     server: String,
     attempts: u32,
@@ -257,10 +262,11 @@ struct Round<'a> {
     pause: Duration,
 }
 
-impl<'a> Round<'a> {
+impl<'a, E> Round<'a, E> {
     fn new(failover: &'a Failover) -> Self {
         Self {
             failover,
+            last: None,
             start: failover.clock.monotonic(),
             server: failover.leader(),
             attempts: 0,
@@ -279,23 +285,18 @@ impl<'a> Round<'a> {
     }
 
     /// Chooses the next server, after a pause if all were tried.
-    async fn next<E>(
-        &mut self,
-        verdict: Verdict,
-        error: Option<E>,
-    ) -> Result<(), FailoverError<E>> {
+    async fn next(&mut self, verdict: Verdict) -> Result<(), FailoverError<E>> {
         self.attempts += 1;
         self.tried += 1;
         if verdict == Verdict::Unwelcome {
             self.unwelcome.insert(self.server.clone());
         }
         let servers = &self.failover.servers;
-        let error = match error {
-            Some(error) if servers.iter().all(|s| self.unwelcome.contains(s)) => {
-                return Err(FailoverError::Refused(error));
-            }
-            error => error,
-        };
+        if servers.iter().all(|s| self.unwelcome.contains(s))
+            && let Some(error) = self.last.take()
+        {
+            return Err(FailoverError::Refused(error));
+        }
         let hint = match verdict {
             Verdict::NotLeader(Some(hint)) if hint != self.server => Some(hint),
             _ => None,
@@ -311,7 +312,7 @@ impl<'a> Round<'a> {
                 attempts: self.attempts,
                 waited: self.waited(),
                 servers: self.failover.servers.clone(),
-                last: error,
+                last: self.last.take(),
             });
         }
         if !pause.is_zero() {
