@@ -14,7 +14,7 @@ use ozone_proto::hdds::block::scm_block_location_response::Body as Reply;
 use ozone_proto::hdds::block::{
     AllocateScmBlockRequestProto, DeleteScmKeyBlocksRequestProto, GetContainerLocationsRequest,
     GetContainerLocationsResponse, GetScmInfoRequestProto, GetScmInfoResponseProto, KeyBlocks,
-    ScmBlockLocationRequest, ScmBlockLocationResponse, Status, Type,
+    ScmBlockLocationRequest, ScmBlockLocationResponse, Status, Type, UserInfo,
 };
 use ozone_proto::hdds::{BlockId, ContainerBlockId, ExcludeListProto, Pipeline};
 use ozone_proto::namespace::{BlockLocation, Extent, Replication, StatFsResponse, extent::Source};
@@ -32,6 +32,8 @@ use crate::tokens::Tokens;
 const LOCATION_TTL: Duration = Duration::from_secs(30);
 /// How long the sums behind statfs are believed.
 const SPACE_TTL: Duration = Duration::from_secs(1);
+/// Version of the protocol, as Ozone's clients send it.
+const VERSION: u32 = 3;
 
 /// What can go wrong on the way to SCM.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +163,12 @@ impl Blocks {
         let request = ScmBlockLocationRequest {
             cmd_type: kind.into(),
             trace_id: current_id(),
+            user_info: Some(UserInfo {
+                user_name: Some(self.owner.clone()),
+                remote_address: None,
+            }),
+            version: Some(VERSION),
             body: Some(body),
-            ..Default::default()
         };
         let response: ScmBlockLocationResponse = client.send(request).await?.into_inner();
         let status = response.status();

@@ -53,11 +53,13 @@ impl ScmBlockLocationProtocolService for BlockService {
         };
         let op = name(&request);
         let id = request.trace_id.clone();
+        let user = request.user_info.clone().unwrap_or_default();
+        let user = user.user_name.unwrap_or_default();
         let work = async {
             let outcome = self.dispatch(request).await;
             match &outcome {
-                Ok(_) => tracing::debug!("done"),
-                Err(error) => tracing::debug!(%error, "refused"),
+                Ok(_) => tracing::debug!(user, "done"),
+                Err(error) => tracing::debug!(user, %error, "refused"),
             }
             outcome
         };
