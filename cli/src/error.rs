@@ -64,6 +64,14 @@ pub(crate) enum CliError {
         /// Its address.
         key: String,
     },
+    /// A key that was to be moved into the trash.
+    #[error("{key} is not moved into the trash: {reason}")]
+    NotInTrash {
+        /// Its name.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
     /// A key's content was shorter than its description.
     #[error("{key} ended after {got} of {size} bytes")]
     Short {

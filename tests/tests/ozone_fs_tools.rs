@@ -65,6 +65,24 @@ fn what_is_thrown_away_is_in_the_trash_until_it_is_expunged() {
     );
     assert_eq!(fs::read_dir(bucket.join(&trash)).unwrap().count(), 0);
 
+    fs::write(bucket.join("key"), "third").unwrap();
+    let delete = |key: &str| {
+        let set = ["--set", "fs.trash.interval=60"];
+        let output = cluster.ozone(&[&set[..], &["sh", "key", "delete", key]].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let moved = format!("Key moved inside Trash: /{trash}/Current/key\n");
+    assert_eq!(delete("/vol/bucket/key"), (true, moved));
+    assert!(!bucket.join("key").exists());
+    assert_eq!(fs::read(current.join("key")).unwrap(), b"third");
+    let (done, why) = delete(&format!("/vol/bucket/{trash}/Current/key"));
+    assert!(!done && why.contains("Use fs command"), "{why}");
+    assert_eq!(fs::read(current.join("key")).unwrap(), b"third");
+    let (done, why) = delete("/vol/bucket/key");
+    assert!(!done && why.contains("KEY_NOT_FOUND"), "{why}");
+    fs::remove_dir_all(&current).unwrap();
+
     fs::write(bucket.join("x"), "x").unwrap();
     ok(
         &cluster,

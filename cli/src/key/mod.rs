@@ -1,5 +1,6 @@
 //! `ozone sh key`.
 
+mod delete;
 mod list;
 mod local;
 mod transfer;
@@ -30,7 +31,7 @@ pub(crate) enum KeyCommand {
     /// List the keys of a bucket, or of all buckets of a volume, as JSON
     #[command(visible_alias = "ls")]
     List(list::List),
-    /// Delete a key
+    /// Delete a key, or move it into the trash where that is on
     Delete(Target),
     /// Give a key another name in its bucket
     Rename(Rename),
@@ -84,7 +85,7 @@ impl KeyCommand {
             Self::Cat(target) => transfer::cat(&target, shell).await,
             Self::Info(target) => target.info(shell).await,
             Self::List(list) => list.run(shell).await,
-            Self::Delete(target) => target.delete(shell).await,
+            Self::Delete(target) => delete::run(target, shell).await,
             Self::Rename(rename) => rename.run(shell).await,
         }
     }
@@ -97,13 +98,6 @@ impl Target {
         let objects = shell.client(&address).await?.objects();
         let info = objects.key_info(key).await?;
         print_json(&KeyDetails::from(info)).await
-    }
-
-    async fn delete(self, shell: &Shell<'_>) -> Result<()> {
-        let address = Address::parse(&self.uri)?;
-        let key = address.key()?;
-        let objects = shell.client(&address).await?.objects();
-        Ok(objects.delete_key(key).await?)
     }
 }
 
