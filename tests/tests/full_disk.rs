@@ -152,6 +152,8 @@ fn a_cluster_that_finds_its_disk_nearly_full_starts_and_deleting_makes_room() {
     disk.leave(NEARLY_FULL);
     cluster.restart();
     let summary = cluster.summary().join("\n");
+    let first = "Ozone is up for reading and deleting in ";
+    assert!(summary.starts_with(first), "{summary}");
     assert!(summary.contains("nearly full"), "{summary}");
     assert!(summary.contains("MiB are freed"), "{summary}");
     acked.check();

@@ -19,8 +19,12 @@ pub(super) fn text(
     took: Duration,
     warning: Option<String>,
 ) -> String {
+    let up = match warning {
+        None => "up",
+        Some(_) => "up for reading and deleting",
+    };
     let mut lines = vec![format!(
-        "Ozone is up in {:.1} s, data in {}",
+        "Ozone is {up} in {:.1} s, data in {}",
         took.as_secs_f64(),
         args.dir.display()
     )];
