@@ -7,12 +7,14 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use tempfile::TempDir;
 
 use crate::Cluster;
 use crate::shell::run;
+use crate::wait::wait_for;
 
 /// Size of an image where nobody asks for another; it takes only what is written.
 const IMAGE_BYTES: u64 = 8 << 30;
@@ -128,7 +130,11 @@ impl PowerDisk {
 
     /// Gives back a disk that has failed, with what was fsynced. Nobody may use it.
     pub fn mend(&self) {
-        umount2(&self.path(), MntFlags::empty()).expect("unmounting the dead disk");
+        // A child of another test may have a descriptor of it, until it executes its program.
+        wait_for(Duration::from_secs(10), || {
+            umount2(&self.path(), MntFlags::empty())
+                .map_err(|e| format!("unmounting the dead disk: {e}"))
+        });
         self.mount();
     }
 

@@ -252,7 +252,7 @@ fn small_files_are_committed_while_a_datanode_stands_still() {
     large.write_all(&bytes(1, 8 * MIB)).unwrap();
     std::thread::sleep(COMMITTED);
     fs::write(bucket.join("small"), "content").unwrap();
-    std::thread::sleep(COMMITTED);
+    std::thread::sleep(COMMITTED * 4);
     cluster.kill9(Daemon::Mount);
     kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
     drop(large);

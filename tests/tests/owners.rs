@@ -127,6 +127,23 @@ fn directories_open_to_whom_their_mode_lets_in() {
 }
 
 #[test]
+fn volumes_and_buckets_are_made_by_those_who_may() {
+    let (cluster, _) = start();
+    let mkdir = |path: &Path| may(USER, GROUP, "mkdir \"$0\"", path);
+    assert!(!mkdir(&cluster.mountpoint().join("mine")));
+    let volume = cluster.mountpoint().join("vol");
+    assert!(
+        !mkdir(&volume.join("mine")),
+        "a bucket in the volume of root"
+    );
+    chown(&volume, Some(USER), None).unwrap();
+    assert!(mkdir(&volume.join("mine")));
+    assert_eq!(owner(&volume.join("mine")), (USER, GROUP, 0o755));
+    assert!(!may(OTHER, GROUP, "rmdir \"$0\"", &volume.join("mine")));
+    assert!(may(USER, GROUP, "> \"$0\"/file", &volume.join("mine")));
+}
+
+#[test]
 fn owners_change_as_the_system_allows_and_are_kept() {
     let (mut cluster, bucket) = start();
     let path = bucket.join("file");

@@ -87,6 +87,9 @@ fn an_unpacked_tree_is_the_tree_that_was_packed() {
     run(&bucket, "tar", &["df", archive]);
 }
 
+/// Two kilobytes that follow from a number: what follows this is the number and a bracket.
+const CONTENT_OF: &str = "printf('%02000d', ";
+
 /// Inserts until killed; gives how many transactions sqlite3 said are committed.
 fn insert_until_killed(cluster: &mut Cluster, database: &Path, journal: &str) -> usize {
     // Line by line, so that an answer is seen as soon as it is given.
@@ -104,8 +107,9 @@ fn insert_until_killed(cluster: &mut Cluster, database: &Path, journal: &str) ->
          CREATE TABLE t (n INTEGER PRIMARY KEY, v BLOB);\n"
     );
     let feeder = std::thread::spawn(move || {
-        let insert = "INSERT INTO t (v) VALUES (randomblob(2000)); SELECT 'ack';\n";
-        let inserts = std::iter::repeat_n(insert, 100_000);
+        let next = "(SELECT ifnull(max(n), 0) + 1 FROM t)";
+        let insert = format!("INSERT INTO t SELECT {next}, {CONTENT_OF}{next}); SELECT 'ack';\n");
+        let inserts = std::iter::repeat_n(insert.as_str(), 100_000);
         // Ends with an error when sqlite3 is gone.
         std::iter::once(setup.as_str())
             .chain(inserts)
@@ -139,6 +143,10 @@ fn database_survives_kill(journal: &str) {
     cluster.restart();
     let query = |sql: &str| run(&bucket, "sqlite3", &["data.db", sql]);
     assert_eq!(query("PRAGMA integrity_check;"), "ok\n");
+    let others = query(&format!(
+        "SELECT count(*) FROM t WHERE v IS NOT {CONTENT_OF}n);"
+    ));
+    assert_eq!(others, "0\n", "rows with other content");
     let rows: usize = query("SELECT count(*) FROM t;").trim().parse().unwrap();
     assert!(
         rows >= acked,

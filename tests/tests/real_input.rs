@@ -150,7 +150,9 @@ fn fill(bucket: &Path, local: &Path, registry: &Path) -> Vec<Tree> {
     fs::create_dir(bucket.join("unpacked")).unwrap();
     run(&bucket.join("unpacked"), "tar", &["xf", archive]);
     let built = sources_of(registry, BUILT);
-    run(bucket, "cp", &["-a", built.to_str().unwrap(), "built"]);
+    let sources = built.to_str().unwrap();
+    run(bucket, "cp", &["-a", sources, "built"]);
+    run(bucket, "diff", &["-r", sources, "built"]);
     build(&bucket.join("built"));
     let of_built = local.join("built");
     run(bucket, "cp", &["-a", "built", of_built.to_str().unwrap()]);

@@ -134,7 +134,15 @@ impl Cluster {
     /// The one without the container, which is taken out of the list.
     fn take_spare(&mut self, container: i64) -> DatanodeServer {
         let lacks = |datanode: &DatanodeServer| datanode.containers().find(container).is_none();
-        let at = self.datanodes.iter().position(lacks).unwrap();
+        // A majority has it at once, the third soon.
+        let spare = || {
+            let lacking: Vec<_> = self.datanodes.iter().map(lacks).collect();
+            match lacking.iter().filter(|lacks| **lacks).count() {
+                1 => Ok(lacking.iter().position(|lacks| *lacks).unwrap()),
+                count => Err(format!("{count} datanodes lack it")),
+            }
+        };
+        let at = block_in_place(|| wait_for(LIMIT, spare));
         self.datanodes.remove(at)
     }
 

@@ -123,14 +123,16 @@ fn parts_of_a_client_that_was_killed_go_when_its_upload_is_aborted() {
     let of = ("/bucket/key", &[("uploadId", id.as_str())][..]);
     let parts = bed.s3.ask_with("GET", of, b"");
     assert_eq!(parts.element("PartNumber"), "1", "{}", parts.text);
-    assert_eq!(parts.text.matches("<Part>").count(), 1, "{}", parts.text);
+    // The gateway may have had the whole of the second one by then.
+    let count = parts.text.matches("<Part>").count();
+    assert!((1..=2).contains(&count), "{}", parts.text);
     // What was on its way goes by itself; what was acknowledged stays until it is given up.
     wait_for(LIMIT, || match bed.used() {
-        used if used <= 16 * MIB + PROBE => Ok(()),
+        used if used <= count as u64 * 16 * MIB + PROBE => Ok(()),
         used => Err(format!("blocks take {used} bytes")),
     });
     assert!(
-        bed.used() >= 16 * MIB,
+        bed.used() >= count as u64 * 16 * MIB,
         "a part that was acknowledged is gone"
     );
     assert_eq!(bed.s3.ask_with("DELETE", of, b"").status, 204);

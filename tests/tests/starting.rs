@@ -163,6 +163,39 @@ fn a_damaged_pipeline_is_the_reason_that_is_told() {
 }
 
 #[test]
+fn a_damaged_pipeline_on_one_of_three_is_told_and_the_others_carry_on() {
+    let mut cluster = Cluster::start(ClusterOptions {
+        datanodes: 3,
+        ..ClusterOptions::default()
+    });
+    let file = cluster.bucket("vol", "bucket").join("file");
+    let write = |name: &str| {
+        let mut file = fs::File::create(file.with_file_name(name)).unwrap();
+        std::io::Write::write_all(&mut file, &vec![7; 1 << 20]).unwrap();
+        file.sync_all().unwrap();
+    };
+    write("file");
+    cluster.kill9();
+    let log = pipeline_log(&cluster);
+    flip(&log, 16 + 40);
+    cluster.restart();
+    let name = log.display().to_string();
+    let text = cluster.log();
+    let told = |line: &str| {
+        ["ERROR", &name, "offset 16"]
+            .iter()
+            .all(|word| line.contains(word))
+    };
+    assert!(text.lines().any(told), "no error in {text}");
+    write("other");
+    for name in ["file", "other"] {
+        let read = fs::read(file.with_file_name(name)).unwrap();
+        assert!(read == vec![7; 1 << 20], "other bytes in {name}");
+    }
+    cluster.stop();
+}
+
+#[test]
 fn what_is_not_enforced_is_refused_and_what_has_no_effect_is_told_once() {
     let mut cluster = Cluster::new(ClusterOptions {
         sets: vec!["ozone.acl.enabled=true".to_owned()],

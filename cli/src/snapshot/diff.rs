@@ -16,7 +16,7 @@ use crate::page::ListOptions;
 use crate::shell::Shell;
 
 /// How often a report that is being made is asked for before the command ends without it.
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 80;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 const UNKNOWN: &str = "No snapshot diff job found. Job may not have been submitted or was removed during \

@@ -19,7 +19,7 @@ async fn a_session_is_kept_alive_until_it_is_closed() {
         seen.iter().filter(|s| s.command == keepalive).count() >= 5
     })
     .await;
-    assert!(!session.lost());
+    eventually(|| !session.lost()).await;
     session.close().await;
     assert_eq!(cluster.om.count(Type::CloseSession), 1);
     assert!(session.check().is_err());

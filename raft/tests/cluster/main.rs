@@ -204,11 +204,18 @@ async fn leadership_is_handed_over_on_demand() {
     let before = cluster.leader(group).await;
     let to = (before + 1) % 3;
     let next = cluster.members[to].peer.id;
-    cluster.members[before]
-        .group(group)
-        .transfer_leadership(next)
-        .await
-        .unwrap();
+    // Whoever is to lead has to have flushed all entries, which a majority has.
+    let leading = cluster.members[before].group(group);
+    eventually("the other leads", async || {
+        match leading.transfer_leadership(next).await {
+            Ok(()) => Some(()),
+            Err(RaftError::NotLeader { leader }) if leader.as_ref().map(|l| l.id) == Some(next) => {
+                Some(())
+            }
+            Err(_) => None,
+        }
+    })
+    .await;
     cluster.put(group, "k", "1").await;
     assert_eq!(cluster.leader(group).await, to);
     let refused = cluster.members[before]
