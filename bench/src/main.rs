@@ -96,6 +96,8 @@ fn files(dir: &Path, args: &RunArgs, sizes: &Sizes) -> Result<Results> {
     for scenario in &scenarios {
         run_rounds(scenario.as_ref(), sizes.rounds, &mut places, &mut results)?;
     }
+    // A cached re-read says little about a kernel that reads through the mount.
+    println!("files that the kernel read by itself: {}", places.passed());
     Ok(results)
 }
 

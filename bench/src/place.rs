@@ -82,6 +82,11 @@ impl Places {
         Ok(dir)
     }
 
+    /// Files of the mount that were opened to be read by the kernel alone, since the cluster was last started.
+    pub(crate) fn passed(&self) -> u64 {
+        self.cluster.metric("fs_passed_through_total", &[])
+    }
+
     /// Lets the disk finish what was left to it, so that no workload pays for another.
     pub(crate) fn settle(&self) -> Result<()> {
         let dir = File::open(&self.disk).map_err(io_error("open", &self.disk))?;
