@@ -51,7 +51,7 @@ pub fn drop_name(
         death = death.max(row.update_id);
     }
     let keep_for = match keep.filter(|keep| keep.object_id == row.object_id) {
-        Some(keep) => keep.sessions.clone(),
+        Some(keep) => those_left(apply, &keep.sessions)?,
         None => all_sessions(apply)?,
     };
     if keep_for.is_empty() {
@@ -77,6 +77,18 @@ pub fn drop_name(
         );
     }
     Ok(row)
+}
+
+/// Those that did not end after the leader looked: nobody would release anything for them.
+fn those_left(apply: &Apply<'_>, sessions: &[u64]) -> Result<Vec<u64>> {
+    let mut left = Vec::with_capacity(sessions.len());
+    for session in sessions {
+        let key = tables::number_key(&[*session]);
+        if apply.get_raw(tables::SESSION, &key)?.is_some() {
+            left.push(*session);
+        }
+    }
+    Ok(left)
 }
 
 fn all_sessions(apply: &Apply<'_>) -> Result<Vec<u64>> {

@@ -212,6 +212,26 @@ fn a_file_that_took_the_name_meanwhile_is_kept_for_every_session() {
 }
 
 #[test]
+fn a_file_is_not_kept_for_a_session_that_ended_after_the_leader_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut om = Om::open(dir.path());
+    let (root, session) = om.bucket();
+    let file = om.create(root, "f", InodeKind::File);
+    let keep = Keep {
+        object_id: id(&file),
+        sessions: vec![session],
+    };
+    let close = CloseSessionRequest {
+        session,
+        expired: false,
+    };
+    assert_eq!(om.ask(Body::CloseSession(close)).status(), Status::Ok);
+    om.ask(unlink(root, "f", false, Some(keep)));
+    assert_eq!((om.rows(tables::ORPHAN), om.rows(tables::DELETED)), (0, 1));
+    assert_eq!(om.rows(tables::SESSION_ORPHAN), 0);
+}
+
+#[test]
 fn inline_bytes_that_were_damaged_on_their_way_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut om = Om::open(dir.path());
