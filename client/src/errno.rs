@@ -19,6 +19,7 @@ impl ClientError {
             Self::Config(_) => libc::EINVAL,
             Self::Unavailable { .. }
             | Self::ChecksumMismatch { .. }
+            | Self::Behind { .. }
             | Self::SessionExpired
             | Self::Protocol { .. }
             | Self::Input { .. } => libc::EIO,

@@ -63,6 +63,14 @@ pub enum ClientError {
         /// What each replica answered.
         replicas: Vec<String>,
     },
+    /// No replica has what was committed, and some say that they are about to.
+    #[error("block {block} is not everywhere what was committed yet ({})", replicas.join(", "))]
+    Behind {
+        /// `container:local`.
+        block: String,
+        /// What each replica answered.
+        replicas: Vec<String>,
+    },
     /// The session ended, or could not be renewed in time; what depended on it is gone.
     #[error("the session with the OM expired")]
     SessionExpired,

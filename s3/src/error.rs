@@ -68,6 +68,7 @@ pub(crate) fn answer(error: ClientError) -> S3Error {
         tracing::warn!(%error, "the cluster did not do what was asked");
         return match error {
             ClientError::Unavailable { .. }
+            | ClientError::Behind { .. }
             | ClientError::NoOm { .. }
             | ClientError::Timeout { .. }
             | ClientError::SessionExpired => refuse(C::ServiceUnavailable, message),

@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use ozone_proto::namespace::{GetExtentsRequest, GetExtentsResponse, Inode, InodeRef};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::DataEnv;
 use super::ahead::{self, Ahead, Part};
@@ -29,6 +31,9 @@ const MAP_WHOLE: u64 = 64 << 20;
 const CONCURRENT: usize = 16;
 /// Times that a map is asked for again because the file changed meanwhile.
 const MAX_CHANGES: u32 = 10;
+/// How long replicas have to learn what was committed before they were started again, and how often they are asked.
+const CATCH_UP: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -204,14 +209,22 @@ impl FileReader {
 impl Shared {
     /// The bytes of a range; fewer only if the file became shorter.
     async fn read_range(self: Arc<Self>, range: Range<u64>) -> Result<Vec<Bytes>> {
-        match self.try_range(&range).await {
-            Ok(pieces) => Ok(pieces),
-            Err(error) => {
-                // The map may be out of date: blocks move, and are freed when they are replaced.
-                tracing::debug!(%error, "read failed, asking for a new map");
-                self.doubt();
-                self.try_range(&range).await
+        let deadline = Instant::now() + CATCH_UP;
+        let mut pause = Duration::ZERO;
+        loop {
+            let error = match self.try_range(&range).await {
+                Ok(pieces) => return Ok(pieces),
+                Err(error) => error,
+            };
+            let behind = matches!(error, ClientError::Behind { .. });
+            if !pause.is_zero() && !(behind && Instant::now() < deadline) {
+                return Err(error);
             }
+            // The map may be out of date, which is asked for at once: blocks move, and are freed when they are replaced.
+            tracing::debug!(%error, "read failed, asking for a new map");
+            tokio::time::sleep(pause).await;
+            pause = PAUSE;
+            self.doubt();
         }
     }
 

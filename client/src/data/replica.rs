@@ -15,7 +15,7 @@ use ozone_proto::hdds::datanode::container_command_request_proto::Body;
 use ozone_proto::hdds::datanode::container_command_response_proto::Body as Answer;
 use ozone_proto::hdds::datanode::{
     ChecksumData, ChecksumType, ContainerCommandRequestProto as Request, ReadBlockRequestProto,
-    ReadBlockResponseProto, Type,
+    ReadBlockResponseProto, Result as Code, Type,
 };
 
 use super::DataEnv;
@@ -270,14 +270,28 @@ fn all_failed(range: &BlockRange, failures: Vec<(&Member, Failure)>) -> ClientEr
     let corrupt = failures
         .iter()
         .any(|(_, failure)| matches!(failure, Failure::Corrupt(_)));
+    let behind = failures.iter().any(|(_, failure)| is_behind(failure));
     let say = |(member, failure): &(&Member, Failure)| match failure {
         Failure::Corrupt(reason) => format!("{}: {reason}", member.address),
         Failure::Error(error) => format!("{}: {error}", member.address),
     };
     let replicas: Vec<String> = failures.iter().map(say).collect();
     let block = range.place.name();
-    match corrupt {
-        true => ClientError::ChecksumMismatch { block, replicas },
-        false => ClientError::unavailable(format!("block {block}"), replicas.join("; ")),
+    match (behind, corrupt) {
+        (true, _) => ClientError::Behind { block, replicas },
+        (false, true) => ClientError::ChecksumMismatch { block, replicas },
+        (false, false) => ClientError::unavailable(format!("block {block}"), replicas.join("; ")),
     }
+}
+
+/// Whether the replica may have what was committed once it has caught up with its pipeline: after a start, the members
+/// learn what was committed when one of them leads.
+fn is_behind(failure: &Failure) -> bool {
+    let Failure::Error(ClientError::Datanode { result, .. }) = failure else {
+        return false;
+    };
+    matches!(
+        result,
+        Code::UnknownBcsid | Code::BcsidMismatch | Code::NoSuchBlock | Code::BlockNotCommitted
+    )
 }

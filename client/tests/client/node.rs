@@ -57,6 +57,8 @@ pub(crate) struct FakeNode {
     pub(crate) leader: Mutex<Option<String>>,
     /// Flips a bit in what it reads.
     pub(crate) corrupt: AtomicBool,
+    /// For so many reads it does not know yet what was committed.
+    pub(crate) behind: AtomicI64,
     /// Never answers a read.
     pub(crate) silent: AtomicBool,
 }
@@ -210,6 +212,9 @@ impl FakeNode {
         self.reads.fetch_add(1, SeqCst);
         if self.silent.load(SeqCst) {
             return Vec::new();
+        }
+        if self.behind.fetch_sub(1, SeqCst) > 0 {
+            return vec![(Code::UnknownBcsid, None, None)];
         }
         let id = read.block_id;
         let blocks = self.blocks.lock();

@@ -53,6 +53,23 @@ async fn a_dead_replica_is_passed_over_and_all_dead_is_an_error() {
 }
 
 #[tokio::test]
+async fn replicas_that_were_just_started_are_given_time_to_learn_what_was_committed() {
+    let cluster = Cluster::start(&[3]).await;
+    let content = data(MIB);
+    cluster.store(&content).await;
+    for node in &cluster.nodes {
+        node.behind.store(5, SeqCst);
+    }
+    assert_same(&cluster.read_all().await, &content);
+    // One that is damaged does not hurry them.
+    cluster.nodes[0].corrupt.store(true, SeqCst);
+    for node in &cluster.nodes[1..] {
+        node.behind.store(5, SeqCst);
+    }
+    assert_same(&cluster.read_all().await, &content);
+}
+
+#[tokio::test]
 async fn a_replica_that_does_not_answer_is_overtaken() {
     let hedge = Duration::from_millis(20);
     let cluster = Cluster::with(&[3], |config| config.hedge_after = hedge).await;
