@@ -217,7 +217,8 @@ impl Shared {
                 Err(error) => error,
             };
             let behind = matches!(error, ClientError::Behind { .. });
-            if !pause.is_zero() && !(behind && Instant::now() < deadline) {
+            let again = pause.is_zero() || behind && Instant::now() < deadline;
+            if !again {
                 return Err(error);
             }
             // The map may be out of date, which is asked for at once: blocks move, and are freed when they are replaced.
