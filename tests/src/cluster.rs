@@ -346,6 +346,9 @@ impl Drop for Cluster {
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
+        if std::thread::panicking() {
+            eprintln!("end of the cluster's log:\n{}", self.log_tail());
+        }
         // Fails when nothing is mounted, which is as good.
         let _ = umount2(&self.mountpoint(), MntFlags::MNT_DETACH);
     }
