@@ -292,6 +292,10 @@ fn is_behind(failure: &Failure) -> bool {
     };
     matches!(
         result,
-        Code::UnknownBcsid | Code::BcsidMismatch | Code::NoSuchBlock | Code::BlockNotCommitted
+        Code::ContainerNotFound
+            | Code::NoSuchBlock
+            | Code::UnknownBcsid
+            | Code::BcsidMismatch
+            | Code::BlockNotCommitted
     )
 }
