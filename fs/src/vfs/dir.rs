@@ -306,7 +306,9 @@ impl Cursor {
             .last()
             .is_none_or(|(first, _)| *first < page.first)
         {
-            self.marks.push((page.first, after));
+            // A copy: the name as it came is a piece of the whole answer, which it would keep in memory.
+            self.marks
+                .push((page.first, Bytes::copy_from_slice(&after)));
         }
         if self.pages.len() == PAGES {
             self.pages.pop_front();
